@@ -1,0 +1,196 @@
+# Copyright: (c) 2026, pyams.zodb contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Private: where the files of a ZEO server lie, and how its storages are described. Pure functions, no Ansible.
+
+An instance is an entry of C(zeo_server_instances) as complete() of _zeo_server returns it; settings are the role's folders and names.
+"""
+
+from __future__ import annotations
+
+import posixpath
+
+# journald stamps each line itself; a file needs the time.
+JOURNAL_FORMAT = "%(levelname)s %(name)s %(message)s"
+FILE_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+# A pack that is scheduled weekly is missed when this much has gone by: one turn, and two days for a host that was off.
+PACK_EXPECTED_DAYS = 9
+
+HOMES = ("/home", "/root", "/run/user")
+
+
+def locate(instance: dict, settings: dict) -> dict:
+    """Return the paths and names that follow from an instance: what templates and tasks read instead of building them.
+
+    settings: config_dir, data_dir, log_dir, run_dir, venv_dir (absolute paths), manager (C(systemd) or C(zdaemon)).
+    """
+    name = instance["name"]
+    zdaemon = settings["manager"] == "zdaemon"
+    config, tls = settings["config_dir"], settings["config_dir"] + "/tls"
+    stem = "%s/zeo-%s" % (tls, name)
+    own = instance["tls"] if instance["tls"] and not instance["tls_managed"] else None
+    log_file = "%s/zeo-%s.log" % (settings["log_dir"], name) if zdaemon or instance["log"] == "file" else None
+    socket_folder = [posixpath.dirname(instance["socket"])] if instance["socket"] else []
+    data = ["%s/%s" % (settings["data_dir"], name)]
+    for storage in instance["storages"]:
+        data += [storage["path"] + suffix for suffix in ("", ".index", ".lock", ".tmp", ".old", ".pack-lock", ".pack.json")]
+        data.append(storage["blob_dir"])
+    located = {
+        "unit": "zeo-%s.service" % name,
+        "units": ["pack-zeo-%s.timer" % name, "pack-zeo-%s.service" % name, "zeo-%s.service" % name],
+        "conf": "%s/zeo-%s.conf" % (config, name),
+        "toml": "%s/zeo-%s.toml" % (config, name),
+        "zdaemon_conf": "%s/zeo-%s-zdaemon.conf" % (config, name),
+        "link": "%s/zeo-%s" % (settings["venv_dir"], name),
+        "run_dir": settings["run_dir"] if zdaemon else "/run/zeo-%s" % name,
+        "log_file": log_file,
+        "log_format": FILE_FORMAT if log_file else JOURNAL_FORMAT,
+        "pack_enabled": instance["pack"]["enabled"],
+        "pack_expected_days": PACK_EXPECTED_DAYS if instance["pack"]["enabled"] else 0,
+        "loopback": instance["loopback"],
+        "certificate": own["cert"] if own else stem + ".crt",
+        "certificate_key": own["key"] if own else stem + ".key",
+        "authenticate": own["ca"] if own else stem + "-clients",
+        "certificate_days": instance["tls"]["renew_days"] if instance["tls"] else 30,
+        "data": sorted(set(data)),
+    }
+    located["server_ca"] = (own["server_ca"] or own["ca"]) if own else stem + ".server.crt"
+    located["tools_cert"] = own["tools_cert"] if own else stem + "-tools.crt"
+    located["tools_key"] = own["tools_key"] if own else stem + "-tools.key"
+    located["certificates"] = (
+        [located["certificate"], located["authenticate"], located["tools_cert"]] if instance["tls"] else []
+    )
+    # Adding a pinned certificate restarts nothing, so the folder is not among them; removing one is noted in -revoked.
+    located["certificate_files"] = []
+    if own:
+        located["certificate_files"] = [own["cert"], own["key"], own["ca"]]
+    elif instance["tls"]:
+        located["certificate_files"] = [stem + ".crt", stem + ".key", stem + "-revoked"]
+    located["own_certificates"] = (
+        [
+            {"cert": own["cert"], "key": own["key"], "ca": own["ca"]},
+            {"cert": own["tools_cert"], "key": own["tools_key"]},
+        ]
+        if own
+        else []
+    )
+    folders = {posixpath.dirname(storage["path"]) for storage in instance["storages"]}
+    folders |= {storage["blob_dir"] for storage in instance["storages"]}
+    folders |= {settings["log_dir"]} if log_file else set()
+    folders |= set(socket_folder) - {"/run/zeo-%s" % name}
+    located["writable"] = [folder for folder in sorted(folders) if not any(folder.startswith(other + "/") for other in folders)]
+    located["in_home"] = any((folder + "/").startswith(home + "/") for folder in folders for home in HOMES)
+    adopt = instance["adopt"]
+    located["adopted_conf"] = "%s/etc/%s-zeo.conf" % (adopt, name) if adopt else None
+    located["adopted_zdaemon_conf"] = "%s/etc/%s-zdaemon.conf" % (adopt, name) if adopt else None
+    located["adopted_links"] = (
+        [
+            "/etc/init.d/zeo-%s" % name,
+            "/etc/cron.d/pack-zeo-%s" % name,
+            "/etc/logrotate.d/zeo-%s" % name,
+            "/etc/systemd/system/zeo-%s.service" % name,
+        ]
+        if adopt
+        else []
+    )
+    return located
+
+
+def served(storage: dict, instance: dict) -> dict:
+    """Return the description of a storage as the server opens it."""
+    description = {
+        "path": storage["path"],
+        "blob_dir": storage["blob_dir"],
+        "pack_gc": instance["pack"]["gc"],
+        "pack_keep_old": instance["pack"]["keep_old"],
+        "zconfig": storage["zconfig"],
+    }
+    if storage["read_only"]:
+        description["read_only"] = True
+    return {"filestorage": description}
+
+
+def asked(storage: dict, instance: dict) -> dict:
+    """Return the description of a storage as zodb-pack and zodb-health open it, on the server's own host.
+
+    10 s are enough for a server that answers at all; the tools tell a slow start from a dead server by themselves.
+    """
+    description = {
+        "server": instance["socket"] or local_address(instance),
+        "storage": storage["name"],
+        "wait_timeout": 10,
+        "client_label": "tools",
+    }
+    if instance["tls"]:
+        description["tls"] = {
+            "ca": instance["certificate"] if instance["tls_managed"] else instance["server_ca"],
+            "cert": instance["tools_cert"],
+            "key": instance["tools_key"],
+            "check_hostname": False,
+        }
+    return {"zeo": description}
+
+
+def local_address(instance: dict) -> str:
+    """Return where the server's own host reaches it: a wildcard is no address to connect to."""
+    wildcard = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+    host = wildcard.get(instance["host"], instance["host"])
+    return "%s:%d" % ("[%s]" % host if ":" in host else host, instance["port"])
+
+
+def client_name(storage: dict, instance: dict) -> str:
+    """Return the name of a storage among all that an application host knows: it must not depend on the entry's other storages."""
+    return instance["name"] if storage["name"] == instance["name"] else "%s-%s" % (instance["name"], storage["name"])
+
+
+def clients(instances: list[dict], settings: dict) -> list[dict]:
+    """Return the entries of C(zodb_client_storages) for the storages of the instances.
+
+    settings: config_dir (absolute path) of the application host.
+    """
+    entries = []
+    for instance in instances:
+        for storage in instance["storages"]:
+            name = client_name(storage, instance)
+            wishes = instance["client"]
+            zeo = {
+                "server": wishes["server"] or instance["socket"] or local_address(instance),
+                "storage": storage["name"],
+                "cache_size": wishes["cache_size"],
+                "blob_cache_size": wishes["blob_cache_size"],
+                "client_label": name,
+            }
+            if storage["read_only"]:
+                zeo["read_only"] = True
+            if wishes["shared_blob_dir"]:
+                zeo.update(blob_dir=storage["blob_dir"], shared_blob_dir=True)
+            if instance["tls"]:
+                zeo["tls"] = client_tls(instance, settings)
+            entries.append(
+                {
+                    "name": name,
+                    "state": instance["state"],
+                    "zeo": zeo,
+                    "pool_size": wishes["pool_size"],
+                    "connection_cache_size": wishes["connection_cache_size"],
+                }
+            )
+    return entries
+
+
+def client_tls(instance: dict, settings: dict) -> dict:
+    """Return how an application host proves who it is, and whom it trusts.
+
+    A pinned server is known by its certificate alone, so its name need not match; with an authority it must.
+    """
+    tls = instance["tls"]
+    if not instance["tls_managed"]:
+        return {"ca": tls["server_ca"] or tls["ca"], "cert": tls["client_cert"], "key": tls["client_key"], "check_hostname": True}
+    folder = settings["config_dir"] + "/tls"
+    return {
+        "ca": "%s/zeo-%s.server.crt" % (folder, instance["name"]),
+        "cert": folder + "/client.crt",
+        "key": folder + "/client.key",
+        "check_hostname": False,
+    }
