@@ -30,7 +30,7 @@ from BTrees.Length import Length
 from BTrees.OOBTree import OOBTree
 from persistent.mapping import PersistentMapping
 from ZODB.blob import Blob
-from ZODB.POSException import ConflictError
+from ZODB.POSException import ConflictError, POSError
 
 # Zope's own schema for zope.conf, in which it defines <zodb_db>; an instance's file includes the emitted one.
 ZOPE_CONF = "instancehome {home}\n%include {conf}\n"
@@ -194,7 +194,9 @@ def burst(options):
         transaction.commit()
     command = [sys.executable, __file__, "--conf", options.conf, "--through", options.through, "write-burst"]
     command += ["--seconds", str(options.seconds), options.ledger]
-    workers = [subprocess.Popen([*command, f"{options.label}-{n}"], stdout=subprocess.PIPE) for n in range(options.processes)]
+    workers = [
+        subprocess.Popen([*command, f"{options.label}-{n}"], stdout=subprocess.PIPE) for n in range(options.processes)
+    ]
     totals = {"commits": 0, "conflicts": 0, "errors": 0, "unacknowledged": 0}
     for worker in workers:
         output, _ = worker.communicate()
@@ -228,7 +230,7 @@ def write_burst(options):
             except ConflictError:
                 totals["conflicts"] += 1
                 transaction.abort()
-            except Exception as error:  # whatever a lost server causes: an application answers 503 and goes on
+            except (POSError, OSError) as error:  # a lost server: an application answers 503 and goes on
                 # After resolving nine conflicts of one commit ZEO's client gives up, by finishing what it never voted.
                 totals["conflicts" if "finished called wo lock" in str(error) else "errors"] += 1
                 print(f"{options.worker}: {type(error).__name__}: {error}", file=sys.stderr)
@@ -249,12 +251,16 @@ def check_ledger(options):
     """Every acknowledged commit is in the storage, and the counter that all of them changed agrees."""
     acknowledged = [line.split() for line in Path(options.ledger).read_text(encoding="ascii").splitlines()]
     with root(options) as mapping:
-        missing = [f"{worker} {number}" for worker, number in acknowledged if int(number) not in mapping["burst"][worker]]
+        missing = [
+            f"{worker} {number}" for worker, number in acknowledged if int(number) not in mapping["burst"][worker]
+        ]
         stored = sum(len(numbers) for numbers in mapping["burst"].values())
         counted = mapping["burst-count"]()
     say(acknowledged=len(acknowledged), stored=stored, counted=counted, missing=missing)
     if missing or counted != stored:
-        fail(f"{len(missing)} of {len(acknowledged)} acknowledged commits are lost, {stored} are stored, {counted} counted")
+        fail(
+            f"{len(missing)} of {len(acknowledged)} acknowledged commits are lost, {stored} are stored, {counted} counted"
+        )
 
 
 def main():
