@@ -14,8 +14,9 @@ import ipaddress
 import os.path
 import re
 import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Callable, Optional
+from typing import Any
 
 
 class Refused(Exception):
@@ -48,7 +49,7 @@ class Kind:
     """
 
     description: str
-    render: Callable[[Any, Optional[str]], str]
+    render: Callable[[Any, str | None], str]
     options: dict[str, Option] = field(default_factory=dict)
     rules: Callable[[Any], Any] = lambda options: options
     pack: Callable[[Any], Any] = lambda options: options
@@ -77,9 +78,7 @@ def render(description: Any, name: str | None = None) -> str:
     """
     ((kind, options),) = normalise(description).items()
     if name is not None and not _SECTION_NAME.fullmatch(name):
-        raise Refused(
-            "section name %s: ZConfig takes no blanks and no parentheses in it; choose another." % _show(name)
-        )
+        raise Refused(f"section name {_show(name)}: ZConfig takes no blanks and no parentheses in it; choose another.")
     return KINDS[kind].render(options, name)
 
 
@@ -99,9 +98,9 @@ def render_database(
     objects per connection; mount_point: of zodb_db alone, Zope's path. Raises Refused.
     """
     if section not in DATABASE_SECTIONS:
-        raise Refused("section %s is none of %s." % (_show(section), ", ".join(DATABASE_SECTIONS)))
+        raise Refused("section {} is none of {}.".format(_show(section), ", ".join(DATABASE_SECTIONS)))
     if not DATABASE_NAME.fullmatch(name):
-        raise Refused("database name %s: begin with a letter, go on with letters, digits, _, . or -." % _show(name))
+        raise Refused(f"database name {_show(name)}: begin with a letter, go on with letters, digits, _, . or -.")
     lines = [
         # zodburi takes the name from this key only, and "unnamed" without it.
         ("database-name", name),
@@ -134,37 +133,36 @@ def _kind_of(description: Any) -> str:
     kinds = ", ".join(KINDS)
     if not isinstance(description, dict):
         raise Refused(
-            "a storage is a dictionary of one kind and its options, not a %s; the kinds are %s."
-            % (type(description).__name__, kinds)
+            f"a storage is a dictionary of one kind and its options, not a {type(description).__name__}; the kinds are {kinds}."
         )
     named = [kind for kind, value in description.items() if value is not None]
     unknown = [kind for kind in named if kind not in KINDS]
     if unknown:
-        raise Refused("%s is no kind of storage; the kinds are %s." % (_show(unknown[0]), kinds))
+        raise Refused(f"{_show(unknown[0])} is no kind of storage; the kinds are {kinds}.")
     if not named:
-        raise Refused("no kind of storage is named; give one of %s." % kinds)
+        raise Refused(f"no kind of storage is named; give one of {kinds}.")
     if len(named) > 1:
-        raise Refused("%s are named together; a storage has one kind, keep one of them." % " and ".join(named))
+        raise Refused("{} are named together; a storage has one kind, keep one of them.".format(" and ".join(named)))
     return named[0]
 
 
 def _complete(options: dict[str, Option], values: Any, where: str, gone: dict[str, str]) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise Refused(
-            "%s is a %s, not a dictionary; its options are %s." % (where, type(values).__name__, ", ".join(options))
+            "{} is a {}, not a dictionary; its options are {}.".format(where, type(values).__name__, ", ".join(options))
         )
     for name in values:
         if name in gone:
-            raise Refused("%s.%s %s" % (where, name, gone[name]))
+            raise Refused(f"{where}.{name} {gone[name]}")
         if name not in options:
             raise Refused(
-                "%s.%s is not supported; the options of %s are %s." % (where, name, where, ", ".join(options))
+                "{}.{} is not supported; the options of {} are {}.".format(where, name, where, ", ".join(options))
             )
     result = {}
     for name, option in options.items():
-        value, place = values.get(name), "%s.%s" % (where, name)
+        value, place = values.get(name), f"{where}.{name}"
         if value is None and option.required:
-            raise Refused("%s is missing; give it." % place)
+            raise Refused(f"{place} is missing; give it.")
         if value is None:
             value = option.default
         if value is None:
@@ -182,7 +180,7 @@ def _bool(where: str, value: Any) -> bool:
     word = str(value).lower()
     if word in _TRUE or word in _FALSE:
         return word in _TRUE
-    raise Refused("%s %s is neither true nor false." % (where, _show(value)))
+    raise Refused(f"{where} {_show(value)} is neither true nor false.")
 
 
 def _int(where: str, value: Any) -> int:
@@ -190,21 +188,21 @@ def _int(where: str, value: Any) -> int:
         return value
     if isinstance(value, str) and re.fullmatch(r"\s*\d+\s*", value):
         return int(value)
-    raise Refused("%s %s is not a whole number." % (where, _show(value)))
+    raise Refused(f"{where} {_show(value)} is not a whole number.")
 
 
 def _text(where: str, value: Any) -> str:
     """Return a text that survives in one ZConfig line, which ends at a line feed and loses the blanks around it."""
     if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise Refused("%s is not a text but a %s; write one." % (where, type(value).__name__))
+        raise Refused(f"{where} is not a text but a {type(value).__name__}; write one.")
     text = str(value)
     if re.search(r"[\x00-\x1f\x7f\x85\u2028\u2029]", text):
         raise Refused(
-            "%s holds a line end or another control character; a ZConfig value is one line, take it out." % where
+            f"{where} holds a line end or another control character; a ZConfig value is one line, take it out."
         )
     if text != text.strip() or not text:
         raise Refused(
-            "%s %s is empty or has blanks around it, which ZConfig would drop; take them out." % (where, _show(text))
+            f"{where} {_show(text)} is empty or has blanks around it, which ZConfig would drop; take them out."
         )
     return text
 
@@ -213,8 +211,7 @@ def _path(where: str, value: Any) -> str:
     path = _text(where, value)
     if not os.path.isabs(path):
         raise Refused(
-            "%s %s is a relative path, which each process resolves from its own folder; write an absolute one."
-            % (where, path)
+            f"{where} {path} is a relative path, which each process resolves from its own folder; write an absolute one."
         )
     return path
 
@@ -223,12 +220,10 @@ def _size(where: str, value: Any) -> str:
     text = re.sub(r"\s", "", str(value)).upper()
     match = re.fullmatch(r"(\d+)(|KB|MB|GB)", text)
     if not match or isinstance(value, bool):
-        raise Refused(
-            "%s %s is no size; write a whole number of bytes, or one with KB, MB or GB." % (where, _show(value))
-        )
+        raise Refused(f"{where} {_show(value)} is no size; write a whole number of bytes, or one with KB, MB or GB.")
     if int(match[1]) * _UNITS[match[2]] < _UNITS["MB"]:
         raise Refused(
-            "%s %s is less than 1 MB; a number without a unit is bytes, write KB, MB or GB behind it." % (where, text)
+            f"{where} {text} is less than 1 MB; a number without a unit is bytes, write KB, MB or GB behind it."
         )
     return text
 
@@ -236,11 +231,11 @@ def _size(where: str, value: Any) -> str:
 def _addresses(where: str, value: Any) -> list[str]:
     values = value if isinstance(value, (list, tuple)) else [value]
     if not values:
-        raise Refused("%s is an empty list; give the address of at least one server." % where)
+        raise Refused(f"{where} is an empty list; give the address of at least one server.")
     found = [_address(where, one) for one in values]
     twice = [one for index, one in enumerate(found) if one in found[:index]]
     if twice:
-        raise Refused("%s %s is named twice; keep it once." % (where, twice[0]))
+        raise Refused(f"{where} {twice[0]} is named twice; keep it once.")
     return found
 
 
@@ -250,31 +245,27 @@ def _address(where: str, value: Any) -> str:
     if "/" in text:
         return _path(where, text)
     if text.count(":") > 1 and not text.startswith("["):
-        raise Refused(
-            "%s %s: the port of an IPv6 address cannot be told from it; write [address]:port." % (where, text)
-        )
+        raise Refused(f"{where} {text}: the port of an IPv6 address cannot be told from it; write [address]:port.")
     host, colon, port = text.rpartition(":")
     if not colon:
         if not port.isdigit():
-            raise Refused("%s %s has no port; write %s:8100, or the absolute path of a socket." % (where, text, text))
+            raise Refused(f"{where} {text} has no port; write {text}:8100, or the absolute path of a socket.")
         host = "127.0.0.1"
     if not re.fullmatch(r"\d{1,5}", port) or not 0 < int(port) < 65536:
-        raise Refused("%s %s: the port is no number from 1 to 65535." % (where, text))
+        raise Refused(f"{where} {text}: the port is no number from 1 to 65535.")
     if host.startswith("["):
         try:
             version = ipaddress.IPv6Address(host[1:].rstrip("]"))
         except ValueError:
-            raise Refused("%s %s: %s is no IPv6 address." % (where, text, host)) from None
+            raise Refused(f"{where} {text}: {host} is no IPv6 address.") from None
         wildcard = int(version) == 0
     elif not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?", host):
-        raise Refused("%s %s: %s is neither a host name nor an address." % (where, text, _show(host)))
+        raise Refused(f"{where} {text}: {_show(host)} is neither a host name nor an address.")
     else:
         wildcard = host == "0.0.0.0"  # an address to be refused, nothing is bound
     if wildcard:
-        raise Refused(
-            "%s %s is where a server listens, not where a client finds it; write its host name." % (where, text)
-        )
-    return "%s:%d" % (host, int(port))
+        raise Refused(f"{where} {text} is where a server listens, not where a client finds it; write its host name.")
+    return f"{host}:{int(port)}"
 
 
 _TYPES: dict[str, Callable[[str, Any], Any]] = {
@@ -312,18 +303,20 @@ def _spec_of_option(option: Option) -> dict[str, Any]:
 def _show(value: Any) -> str:
     """Return a value as it is quoted in a sentence: short, on one line."""
     text = str(value)
-    return '"%s"' % (text if len(text) <= 60 and text.isprintable() else "%s..." % re.sub(r"\s+", " ", text)[:60])
+    return '"%s"' % (text if len(text) <= 60 and text.isprintable() else "{}...".format(re.sub(r"\s+", " ", text)[:60]))
 
 
 def _section(kind: str, name: str | None, lines: list[tuple[str, Any]], inner: str = "") -> str:
     """Return one ZConfig section. lines: key and value, a null value is left out, a list gives one line each."""
-    text = "<%s>\n" % " ".join(filter(None, [kind, name]))
+    text = "<{}>\n".format(" ".join(filter(None, [kind, name])))
     for key, value in lines:
         for one in value if isinstance(value, list) else [value]:
             if one is not None:
                 # ZConfig replaces $name and ${name} in a value, also in a path.
-                text += "  %s %s\n" % (key, str(one).lower() if isinstance(one, bool) else str(one).replace("$", "$$"))
-    return text + textwrap.indent(inner.rstrip("\n") + "\n" if inner else "", "  ") + "</%s>\n" % kind
+                text += "  {} {}\n".format(
+                    key, str(one).lower() if isinstance(one, bool) else str(one).replace("$", "$$")
+                )
+    return text + textwrap.indent(inner.rstrip("\n") + "\n" if inner else "", "  ") + f"</{kind}>\n"
 
 
 def _zconfig_keys(options: dict[str, Any], *left_out: str) -> list[tuple[str, Any]]:
@@ -333,8 +326,8 @@ def _zconfig_keys(options: dict[str, Any], *left_out: str) -> list[tuple[str, An
 def _zeo_rules(zeo: dict[str, Any]) -> dict[str, Any]:
     if not re.fullmatch(r"[^\s()A-Z]+", zeo["storage"]):
         raise Refused(
-            "zeo.storage %s: no server can name one so, its configuration takes neither blanks nor parentheses and "
-            "turns capitals into small letters; write the name as the server has it." % _show(zeo["storage"])
+            "zeo.storage {}: no server can name one so, its configuration takes neither blanks nor parentheses and "
+            "turns capitals into small letters; write the name as the server has it.".format(_show(zeo["storage"]))
         )
     if zeo["shared_blob_dir"] and not zeo["blob_dir"]:
         raise Refused("zeo.shared_blob_dir is true, but blob_dir is missing; give the server's own folder of blobs.")
@@ -342,13 +335,12 @@ def _zeo_rules(zeo: dict[str, Any]) -> dict[str, Any]:
         raise Refused("zeo.read_only and read_only_fallback are both true; keep one of them.")
     if zeo["wait_timeout"] < 1:
         raise Refused(
-            "zeo.wait_timeout %d is less than a second, which ZEO takes for its default of 30; give more."
-            % zeo["wait_timeout"]
+            f"zeo.wait_timeout {zeo['wait_timeout']} is less than a second, which ZEO takes for its default of 30; give more."
         )
     tls = zeo["tls"]
     sockets = [server for server in zeo["server"] if "/" in server]
     if tls and sockets:
-        raise Refused("zeo.server %s is a socket, over which ZEO's client cannot speak TLS; take tls out." % sockets[0])
+        raise Refused(f"zeo.server {sockets[0]} is a socket, over which ZEO's client cannot speak TLS; take tls out.")
     if tls and tls["server_hostname"] and not tls["check_hostname"]:
         raise Refused("zeo.tls.server_hostname is given, but check_hostname is false; it would not be looked at.")
     return zeo
@@ -381,9 +373,7 @@ def _zeo_files(zeo: dict[str, Any]) -> list[str]:
 def _filestorage_rules(filestorage: dict[str, Any]) -> dict[str, Any]:
     path, blobs = (filestorage[name] and os.path.normpath(filestorage[name]) for name in ("path", "blob_dir"))
     if path == blobs:
-        raise Refused(
-            "filestorage.blob_dir %s is the path of the storage too; blobs need a folder of their own." % blobs
-        )
+        raise Refused(f"filestorage.blob_dir {blobs} is the path of the storage too; blobs need a folder of their own.")
     return filestorage
 
 
@@ -398,47 +388,45 @@ def _zconfig_rules(text: Any) -> str:
     there is one, and that it is not a database. Sentences name lines, never what they hold, which may be a password.
     """
     if not isinstance(text, str):
-        raise Refused("zconfig is not a text but a %s; give the storage's section." % type(text).__name__)
+        raise Refused(f"zconfig is not a text but a {type(text).__name__}; give the storage's section.")
     lines = [line.rstrip() for line in re.split(r"\r\n|\r|\n", text)]
     open_sections: list[str] = []
     top = []
     for number, line in enumerate(lines, 1):
-        line, where = line.strip(), "zconfig, line %d:" % number
+        line, where = line.strip(), f"zconfig, line {number}:"
         if not line or line.startswith("#"):
             continue
         if line.startswith("%"):
             if open_sections or not re.fullmatch(r"%import\s+[\w.]+", line):
-                raise Refused("%s of directives, only %%import before the section is allowed; write it out." % where)
+                raise Refused(f"{where} of directives, only %import before the section is allowed; write it out.")
             if top:
-                raise Refused("%s %%import stands behind the section; move it before." % where)
+                raise Refused(f"{where} %import stands behind the section; move it before.")
         elif line.startswith("</"):
             if not re.fullmatch(r"</[^\s()<>]+\s*>", line):
-                raise Refused("%s the end of a section is malformed; write </type>." % where)
+                raise Refused(f"{where} the end of a section is malformed; write </type>.")
             ended = line[2:-1].strip().lower()
             if not open_sections:
-                raise Refused("%s </%s> ends a section that was not begun; take it out." % (where, ended))
+                raise Refused(f"{where} </{ended}> ends a section that was not begun; take it out.")
             begun = open_sections.pop()
             if ended != begun:
-                raise Refused(
-                    "%s </%s> stands where </%s> belongs; end the inner section first." % (where, ended, begun)
-                )
+                raise Refused(f"{where} </{ended}> stands where </{begun}> belongs; end the inner section first.")
         elif line.startswith("<"):
             match = _SECTION_START.fullmatch(line)
             if not match:
-                raise Refused("%s the start of a section is malformed; write <type> or <type name>." % where)
+                raise Refused(f"{where} the start of a section is malformed; write <type> or <type name>.")
             begun = match["type"].lower()
             if not open_sections:
                 top.append(begun)
             if not match["empty"]:
                 open_sections.append(begun)
         elif not open_sections:
-            raise Refused("%s it stands outside the storage's section; move it inside." % where)
+            raise Refused(f"{where} it stands outside the storage's section; move it inside.")
     if open_sections:
-        raise Refused("zconfig: <%s> is not ended; add </%s>." % (open_sections[-1], open_sections[-1]))
+        raise Refused(f"zconfig: <{open_sections[-1]}> is not ended; add </{open_sections[-1]}>.")
     if len(top) != 1:
-        raise Refused("zconfig holds %d sections; give the one section of the storage." % len(top))
+        raise Refused(f"zconfig holds {len(top)} sections; give the one section of the storage.")
     if top[0] in (*DATABASE_SECTIONS, "zeo", "runner", "eventlog", "logger"):
-        raise Refused("zconfig holds a <%s> section; give the storage's section alone." % top[0])
+        raise Refused(f"zconfig holds a <{top[0]}> section; give the storage's section alone.")
     return textwrap.dedent("\n".join(lines)).strip("\n") + "\n"
 
 
@@ -449,8 +437,8 @@ def _zconfig_section(text: str, name: str | None) -> str:
     if name is None:
         return text
     return re.sub(
-        r"^([ \t]*)%s" % _SECTION_START.pattern,
-        lambda match: "%s<%s %s%s>" % (match[1], match["type"], name, match["empty"]),
+        rf"^([ \t]*){_SECTION_START.pattern}",
+        lambda match: "{}<{} {}{}>".format(match[1], match["type"], name, match["empty"]),
         text,
         count=1,
         flags=re.MULTILINE,

@@ -175,8 +175,8 @@ def test_filestorage_options_arrive(tmp_path):
         render(
             {
                 "filestorage": {
-                    "path": "%s/Data.fs" % tmp_path,
-                    "blob_dir": "%s/blobs" % tmp_path,
+                    "path": f"{tmp_path}/Data.fs",
+                    "blob_dir": f"{tmp_path}/blobs",
                     "read_only": "true",
                     "pack_gc": "no",
                     "pack_keep_old": False,
@@ -185,8 +185,8 @@ def test_filestorage_options_arrive(tmp_path):
             }
         )
     ).config
-    assert section.path == "%s/Data.fs" % tmp_path
-    assert section.blob_dir == "%s/blobs" % tmp_path
+    assert section.path == f"{tmp_path}/Data.fs"
+    assert section.blob_dir == f"{tmp_path}/blobs"
     assert (section.read_only, section.pack_gc, section.pack_keep_old, section.quota) == (
         True,
         False,
@@ -202,7 +202,7 @@ def test_a_filestorage_opens_whatever_its_path(tmp_path, folder):
     """The whole way: the description is a database's section, is opened, written, and read again."""
     place = tmp_path.joinpath(folder)
     place.mkdir(parents=True)
-    storage = render({"filestorage": {"path": "%s/Data.fs" % place, "blob_dir": "%s/blobs" % place}})
+    storage = render({"filestorage": {"path": f"{place}/Data.fs", "blob_dir": f"{place}/blobs"}})
     text = render_database(storage, "main", pool_size=3, cache_size=99)
     database = ZODB.config.databaseFromString(text)
     assert (database.database_name, database.getPoolSize(), database.getCacheSize()) == ("main", 3, 99)
@@ -224,8 +224,8 @@ def zeo_server(tmp_path):
         port = free.getsockname()[1]
     configuration = tmp_path / "zeo.conf"
     configuration.write_text(
-        "<zeo>\n  address 127.0.0.1:%d\n</zeo>\n"
-        "<filestorage pyams>\n  path %s/Data.fs\n  blob-dir %s/blobs\n</filestorage>\n" % (port, tmp_path, tmp_path)
+        f"<zeo>\n  address 127.0.0.1:{port}\n</zeo>\n"
+        f"<filestorage pyams>\n  path {tmp_path}/Data.fs\n  blob-dir {tmp_path}/blobs\n</filestorage>\n"
     )
     server = subprocess.Popen([sys.executable, "-m", "ZEO.runzeo", "-C", str(configuration)])
     yield port
@@ -348,11 +348,11 @@ ZEO_OPTIONS = (
         ),
         pytest.param(
             {"zeo": "localhost:8100"},
-            "zeo is a str, not a dictionary; its options are %s." % ZEO_OPTIONS,
+            f"zeo is a str, not a dictionary; its options are {ZEO_OPTIONS}.",
             id="no options",
         ),
         pytest.param(
-            zeo(port=8100), "zeo.port is not supported; the options of zeo are %s." % ZEO_OPTIONS, id="unknown option"
+            zeo(port=8100), f"zeo.port is not supported; the options of zeo are {ZEO_OPTIONS}.", id="unknown option"
         ),
         pytest.param(
             zeo(tls={**TLS, "crl": "/x"}),
