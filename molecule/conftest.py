@@ -21,11 +21,15 @@ import os
 import pathlib
 import re
 import subprocess
+import sys
 import time
 
 import pytest
 import testinfra
 import yaml
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tests" / "rig" / "client"))
+pytest_plugins = ["testing"]  # the client's chair
 
 SHARED = yaml.safe_load((pathlib.Path(__file__).parent / "shared" / "hosts.yml").read_text(encoding="utf-8"))
 GATEWAY = "10.89.77.1"

@@ -15,7 +15,6 @@ import hashlib
 import io
 import json
 import os
-import random
 import subprocess
 import sys
 import time
@@ -34,7 +33,10 @@ from ZODB.POSException import ConflictError, POSError
 
 # Zope's own schema for zope.conf, in which it defines <zodb_db>; an instance's file includes the emitted one.
 ZOPE_CONF = "instancehome {home}\n%include {conf}\n"
-PAUSE = 0.02  # seconds between a writer's commits on average; without it nine lost races for the counter are common
+# Of one try to commit. Unacknowledged: stored, but the server died before it said so. Errors: a lost server; an
+# application answers 503 and goes on.
+OUTCOMES = ("commits", "conflicts", "unacknowledged", "errors")
+PAUSE = 0.02  # seconds between a writer's tries; without it nine lost races for the counter are common
 
 
 def open_database(conf, through):
@@ -185,7 +187,7 @@ def hold(options):
 
 
 def burst(options):
-    """Write with several processes; a commit that was acknowledged is a line of the ledger before the next one starts."""
+    """Write with several processes; an acknowledged commit is a line of the ledger before the next one starts."""
     with root(options) as mapping:
         mapping.setdefault("burst", OOBTree())
         mapping.setdefault("burst-count", Length())
@@ -197,7 +199,7 @@ def burst(options):
     workers = [
         subprocess.Popen([*command, f"{options.label}-{n}"], stdout=subprocess.PIPE) for n in range(options.processes)
     ]
-    totals = {"commits": 0, "conflicts": 0, "errors": 0, "unacknowledged": 0}
+    totals = dict.fromkeys(OUTCOMES, 0)
     for worker in workers:
         output, _ = worker.communicate()
         if worker.returncode:
@@ -208,43 +210,46 @@ def burst(options):
 
 
 def write_burst(options):
-    totals = {"commits": 0, "conflicts": 0, "errors": 0, "unacknowledged": 0}
+    """Write as one process of a burst, each transaction an entry of its own and the counter of all."""
+    totals = dict.fromkeys(OUTCOMES, 0)
     ledger = os.open(options.ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     end = time.monotonic() + options.seconds
+    number = 0
     with database(options) as opened:
         connection = opened.open()
-        number, fresh = 0, True
         while time.monotonic() < end:
-            try:
-                transaction.begin()
-                mapping = connection.root()
-                mine = mapping["burst"][options.worker]
-                if fresh:
-                    number, fresh = (mine.maxKey() + 1 if mine else 0), False
-                if number in mine:  # stored, but the server died before it said so
-                    totals["unacknowledged"] += 1
-                    number += 1
-                mine[number] = time.time_ns()
-                mapping["burst-count"].change(1)
-                transaction.commit()
-            except ConflictError:
-                totals["conflicts"] += 1
-                transaction.abort()
-            except (POSError, OSError) as error:  # a lost server: an application answers 503 and goes on
-                # After resolving nine conflicts of one commit ZEO's client gives up, by finishing what it never voted.
-                totals["conflicts" if "finished called wo lock" in str(error) else "errors"] += 1
-                print(f"{options.worker}: {type(error).__name__}: {error}", file=sys.stderr)
-                transaction.abort()
-                time.sleep(0.2)
-            else:
+            outcome = write_once(connection, options.worker, number)
+            totals[outcome] += 1
+            if outcome == "commits":
                 os.write(ledger, f"{options.worker} {number}\n".encode())
                 os.fsync(ledger)
-                totals["commits"] += 1
+            if outcome in ("commits", "unacknowledged"):
                 number += 1
-                time.sleep(random.uniform(0, 2 * PAUSE))
-        transaction.abort()
+            time.sleep(10 * PAUSE if outcome == "errors" else PAUSE)
         connection.close()
     say(**totals)
+
+
+def write_once(connection, worker, number):
+    """Try one transaction; return which of the OUTCOMES it had."""
+    try:
+        transaction.begin()
+        mapping = connection.root()
+        if number in mapping["burst"][worker]:
+            return "unacknowledged"
+        mapping["burst"][worker][number] = time.time_ns()
+        mapping["burst-count"].change(1)
+        transaction.commit()
+    except ConflictError:
+        return "conflicts"
+    except (POSError, OSError) as error:
+        if "finished called wo lock" in str(error):
+            return "conflicts"  # having resolved nine of one commit, ZEO's client finishes what it never voted
+        print(f"{worker}: {type(error).__name__}: {error}", file=sys.stderr)
+        return "errors"
+    finally:
+        transaction.abort()
+    return "commits"
 
 
 def check_ledger(options):
@@ -258,9 +263,7 @@ def check_ledger(options):
         counted = mapping["burst-count"]()
     say(acknowledged=len(acknowledged), stored=stored, counted=counted, missing=missing)
     if missing or counted != stored:
-        fail(
-            f"{len(missing)} of {len(acknowledged)} acknowledged commits are lost, {stored} are stored, {counted} counted"
-        )
+        fail(f"{len(missing)} of {len(acknowledged)} acknowledged are lost, {stored} are stored, {counted} counted")
 
 
 def main():

@@ -32,7 +32,7 @@ SOAK = os.environ.get("SOAK") == "1"
 BURST = 60 if SOAK else 15  # seconds
 
 
-class Refused(Exception):
+class ClientError(Exception):
     """What the client's process said on standard error before it ended with another status than 0."""
 
 
@@ -48,7 +48,7 @@ def wait_for(condition, what, seconds=30):
 
 
 class Client:
-    """Processes of an application's user on a host, a new one for each call; storages are named by their client's folder."""
+    """Processes of an application's user on a host, a new one for each call; a storage is its folder in /etc/zodb."""
 
     def __init__(self, host, user="pyams", folder="/etc/zodb"):
         self.host, self.user, self.folder = host, user, folder
@@ -68,10 +68,10 @@ class Client:
         return shlex.join(["runuser", "-u", self.user, "--", *process])
 
     def call(self, storage, *arguments, through="zodb"):
-        """Run one process and return its result; Refused with its last words if it fails."""
+        """Run one process and return its result; ClientError with its last words if it fails."""
         done = self.host.run(self.command(storage, *arguments, through=through))
         if done.rc:
-            raise Refused(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit status {done.rc}")
+            raise ClientError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit status {done.rc}")
         return json.loads(done.stdout.splitlines()[-1])
 
     def commit(self, storage, note="", **values):
@@ -131,13 +131,13 @@ class Burst:
         return int(self.client.host.check_output("wc -l <%s", self.ledger))
 
     def result(self):
-        """Return commits, conflicts, errors and unacknowledged of the writers; Refused with their last words if one died."""
+        """Return the writers' outcomes; ClientError with their last words if one died."""
         if self.client.host.check_output("cat %s", f"{self.ledger}.rc") != "0":
-            raise Refused(self.client.host.check_output("tail -n 5 %s", f"{self.ledger}.err"))
+            raise ClientError(self.client.host.check_output("tail -n 5 %s", f"{self.ledger}.err"))
         return json.loads(self.client.host.check_output("cat %s", f"{self.ledger}.out"))
 
     def check(self):
-        """Return acknowledged, stored and counted; Refused if an acknowledged commit is lost."""
+        """Return acknowledged, stored and counted; ClientError if an acknowledged commit is lost."""
         return self.client.call(self.storage, "check-ledger", self.ledger)
 
 
@@ -162,7 +162,7 @@ class Server:
         self.host.check_output("systemctl restart %s", unit)
 
     def kill(self, unit):
-        """Kill the main process as the kernel does when memory is short; return when another one has taken its place."""
+        """Kill the main process as the kernel does when memory is short; return when another one is there."""
         old = self.pid(unit)
         self.host.check_output("systemctl kill -s KILL --kill-whom=main %s", unit)
         return wait_for(lambda: (pid := self.pid(unit)) not in (0, old) and pid, f"{unit} after kill -9")
@@ -182,7 +182,7 @@ class Application:
 
     def __init__(self, host, storage, user="pyams", ports=(6543, 6544)):
         self.host, self.storage, self.user, self.ports = host, storage, user, ports
-        self.ini = f"/var/tmp/{storage}.ini"
+        self.ini = f"/srv/{storage}.ini"
 
     def upgrade(self):
         """Write the .ini file and create the site with pyams_upgrade; return what that says."""
@@ -287,10 +287,8 @@ class Mail:
 
     def start(self):
         """Listen as a service of its own; the mails are files."""
-        self.host.check_output("rm -rf /var/tmp/mail")
-        self.host.check_output(
-            "systemd-run --unit=smtp --collect /usr/bin/python3 /srv/client/smtp.py 25 /var/tmp/mail"
-        )
+        self.host.check_output("rm -rf /srv/mail")
+        self.host.check_output("systemd-run --unit=smtp --collect /usr/bin/python3 /srv/client/smtp.py 25 /srv/mail")
         wait_for(lambda: self.host.run("ss -Hltn sport = :25").stdout, "the SMTP listener")
 
     def stop(self):
@@ -299,7 +297,7 @@ class Mail:
 
     def received(self):
         """Return the mails so far, envelope and text."""
-        return [json.loads(line) for line in self.host.run("cat /var/tmp/mail").stdout.splitlines()]
+        return [json.loads(line) for line in self.host.run("cat /srv/mail").stdout.splitlines()]
 
 
 @pytest.fixture
