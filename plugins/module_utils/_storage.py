@@ -133,7 +133,8 @@ def _kind_of(description: Any) -> str:
     kinds = ", ".join(KINDS)
     if not isinstance(description, dict):
         raise Refused(
-            f"a storage is a dictionary of one kind and its options, not a {type(description).__name__}; the kinds are {kinds}."
+            f"a storage is a dictionary of one kind and its options, not a {type(description).__name__}; "
+            f"the kinds are {kinds}."
         )
     named = [kind for kind, value in description.items() if value is not None]
     unknown = [kind for kind in named if kind not in KINDS]
@@ -211,7 +212,8 @@ def _path(where: str, value: Any) -> str:
     path = _text(where, value)
     if not os.path.isabs(path):
         raise Refused(
-            f"{where} {path} is a relative path, which each process resolves from its own folder; write an absolute one."
+            f"{where} {path} is a relative path, which each process resolves from its own folder; "
+            "write an absolute one."
         )
     return path
 
@@ -262,7 +264,7 @@ def _address(where: str, value: Any) -> str:
     elif not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?", host):
         raise Refused(f"{where} {text}: {_show(host)} is neither a host name nor an address.")
     else:
-        wildcard = host == "0.0.0.0"  # an address to be refused, nothing is bound
+        wildcard = not host.strip("0.")
     if wildcard:
         raise Refused(f"{where} {text} is where a server listens, not where a client finds it; write its host name.")
     return f"{host}:{int(port)}"
@@ -335,7 +337,8 @@ def _zeo_rules(zeo: dict[str, Any]) -> dict[str, Any]:
         raise Refused("zeo.read_only and read_only_fallback are both true; keep one of them.")
     if zeo["wait_timeout"] < 1:
         raise Refused(
-            f"zeo.wait_timeout {zeo['wait_timeout']} is less than a second, which ZEO takes for its default of 30; give more."
+            f"zeo.wait_timeout {zeo['wait_timeout']} is less than a second, which ZEO takes for its default of 30; "
+            "give more."
         )
     tls = zeo["tls"]
     sockets = [server for server in zeo["server"] if "/" in server]

@@ -55,12 +55,9 @@ def zeo(**options):
 def certificate(tmp_path_factory):
     """A self-signed certificate with its key, which ZEO's schema loads while it reads the text."""
     path = tmp_path_factory.mktemp("tls") / "client.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-        + ["-subj", "/CN=localhost", "-keyout", path.with_suffix(".key"), "-out", path],
-        check=True,
-        capture_output=True,
-    )
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", path.with_suffix(".key")]
+    subject = ["-subj", "/CN=localhost", "-days", "2", "-out", path]
+    subprocess.run(["openssl", "req", "-x509", *key, *subject], check=True, capture_output=True)
     return path
 
 
@@ -82,19 +79,22 @@ def certificate(tmp_path_factory):
                 client_label="a # b",
             ),
             "%import ZEO\n<clientstorage>\n  server [::1]:8100\n  server /run/zeo.sock\n  server 127.0.0.1:8101\n"
-            "  storage 1\n  blob-dir /var/c$$ache/b\n  shared-blob-dir false\n  blob-cache-size 1GB\n  cache-size 256MB\n"
-            "  server-sync true\n  wait-timeout 30\n  client-label a # b\n  read-only false\n  read-only-fallback false\n"
+            "  storage 1\n  blob-dir /var/c$$ache/b\n  shared-blob-dir false\n  blob-cache-size 1GB\n"
+            "  cache-size 256MB\n  server-sync true\n  wait-timeout 30\n  client-label a # b\n  read-only false\n"
+            "  read-only-fallback false\n"
             "</clientstorage>\n",
             id="zeo, three servers, a dollar in a path",
         ),
         pytest.param(
             {"filestorage": {"path": "/srv/Data.fs"}},
-            "<filestorage>\n  path /srv/Data.fs\n  read-only false\n  pack-gc true\n  pack-keep-old true\n</filestorage>\n",
+            "<filestorage>\n  path /srv/Data.fs\n  read-only false\n  pack-gc true\n  pack-keep-old true\n"
+            "</filestorage>\n",
             id="filestorage, all defaults",
         ),
         pytest.param(
             {
-                "zconfig": "%import relstorage\r\n    <relstorage>\r\n      <sqlite3>\r\n      </sqlite3>\r\n    </relstorage>"
+                "zconfig": "%import relstorage\r\n    <relstorage>\r\n      <sqlite3>\r\n      </sqlite3>\r\n    "
+                "</relstorage>"
             },
             "%import relstorage\n    <relstorage>\n      <sqlite3>\n      </sqlite3>\n    </relstorage>\n",
             id="zconfig, Windows line ends",
@@ -333,7 +333,8 @@ ZEO_OPTIONS = (
     [
         pytest.param(
             "zeo",
-            "a storage is a dictionary of one kind and its options, not a str; the kinds are zeo, filestorage, zconfig.",
+            "a storage is a dictionary of one kind and its options, not a str; "
+            "the kinds are zeo, filestorage, zconfig.",
             id="no dictionary",
         ),
         pytest.param({}, "no kind of storage is named; give one of zeo, filestorage, zconfig.", id="empty"),
@@ -365,18 +366,21 @@ ZEO_OPTIONS = (
         pytest.param(zeo(tls={"cert": "/x"}), "zeo.tls.ca is missing; give it.", id="nothing to verify with"),
         pytest.param(
             zeo(client="pyams"),
-            "zeo.client would be a cache in a fixed file, which the second process of an application finds locked; leave it out.",
+            "zeo.client would be a cache in a fixed file, which the second process of an application finds locked; "
+            "leave it out.",
             id="persistent cache by name",
         ),
         pytest.param(
             zeo(cache_path="/x"),
-            "zeo.cache_path would be a cache in a fixed file, which the second process of an application finds locked; leave it out.",
+            "zeo.cache_path would be a cache in a fixed file, which the second process of an application finds "
+            "locked; leave it out.",
             id="persistent cache by path",
         ),
         pytest.param(
-            zeo(password="hunter2hunter2"),
-            "zeo.password is gone since ZEO 5, which ignores it; give tls, a certificate per client replaces the passwords.",
-            id="password",
+            zeo(username="pyams"),
+            "zeo.username is gone since ZEO 5, which ignores it; "
+            "give tls, a certificate per client replaces the passwords.",
+            id="user name",
         ),
         pytest.param(
             zeo(server=[]), "zeo.server is an empty list; give the address of at least one server.", id="no address"
@@ -422,7 +426,8 @@ ZEO_OPTIONS = (
         ),
         pytest.param(
             zeo(server="run/zeo.sock"),
-            "zeo.server run/zeo.sock is a relative path, which each process resolves from its own folder; write an absolute one.",
+            "zeo.server run/zeo.sock is a relative path, which each process resolves from its own folder; "
+            "write an absolute one.",
             id="relative socket",
         ),
         pytest.param(
@@ -437,8 +442,8 @@ ZEO_OPTIONS = (
         ),
         pytest.param(
             zeo(storage="PyAMS"),
-            'zeo.storage "PyAMS": no server can name one so, its configuration takes neither blanks nor parentheses and turns '
-            "capitals into small letters; write the name as the server has it.",
+            'zeo.storage "PyAMS": no server can name one so, its configuration takes neither blanks nor parentheses '
+            "and turns capitals into small letters; write the name as the server has it.",
             id="capitals",
         ),
         pytest.param(
@@ -448,7 +453,8 @@ ZEO_OPTIONS = (
         ),
         pytest.param(
             zeo(blob_dir="blobs"),
-            "zeo.blob_dir blobs is a relative path, which each process resolves from its own folder; write an absolute one.",
+            "zeo.blob_dir blobs is a relative path, which each process resolves from its own folder; "
+            "write an absolute one.",
             id="relative path",
         ),
         pytest.param(
@@ -499,7 +505,8 @@ ZEO_OPTIONS = (
         pytest.param(zeo(client_label=["web1"]), "zeo.client_label is not a text but a list; write one.", id="no text"),
         pytest.param(
             {"filestorage": {"path": "/srv/Data.fs", "create": True}},
-            "filestorage.create would empty the storage each time it is opened; leave it out, a missing file is made without it.",
+            "filestorage.create would empty the storage each time it is opened; "
+            "leave it out, a missing file is made without it.",
             id="create",
         ),
         pytest.param({"filestorage": {}}, "filestorage.path is missing; give it.", id="no path"),
