@@ -31,6 +31,8 @@ import yaml
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tests" / "rig" / "client"))
 pytest_plugins = ["testing"]  # the client's chair
 
+pytest_plugins = ["testing"]  # the fixtures of tests/rig/client: what an application and a sysadmin do
+
 SHARED = yaml.safe_load((pathlib.Path(__file__).parent / "shared" / "hosts.yml").read_text(encoding="utf-8"))
 GATEWAY = "10.89.77.1"
 ROOTLESS = [] if os.geteuid() == 0 else ["podman", "unshare"]  # without root, the hosts' network is in a namespace of its user

@@ -43,6 +43,13 @@ def test_hosts_know_each_other_by_name(hosts):
         assert reaches(hosts["zodb-app"], name)
 
 
+@pytest.mark.parametrize(("name", "version"), [("zodb-debian12", "cp311"), ("zodb-debian13", "cp313")])
+def test_hosts_have_the_wheels_and_the_application(hosts, name, version):
+    assert f"-{version}-" in hosts[name].check_output("ls /srv/wheels")
+    hosts[name].check_output("/srv/pyams/bin/python -c 'import ZEO, pyams_site'")
+    assert hosts[name].file("/srv/client/client.py").exists
+
+
 def test_without_systemd_an_init_script_is_a_service(hosts):
     host = hosts["zodb-sysv"]
     assert host.file("/proc/1/comm").content_string == "sh\n"
@@ -90,7 +97,8 @@ def test_a_failed_test_shows_the_journal_of_the_unit_it_looked_at(tmp_path):
     (tmp_path / "test_failing.py").write_text(
         "def test_failing(hosts):\n    assert not hosts['zodb-app'].service('beacon.service').is_running\n", encoding="utf-8"
     )
-    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[2])}
+    root = pathlib.Path(__file__).parents[3]
+    environment = {**os.environ, "PYTHONPATH": f"{root}/molecule:{root}/tests/rig/client"}
     command = [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
