@@ -133,7 +133,7 @@ def _kind_of(description: Any) -> str:
     kinds = ", ".join(KINDS)
     if not isinstance(description, dict):
         raise Refused(
-            f"a storage is a dictionary of one kind and its options, not a {type(description).__name__}; "
+            f"a storage is a dictionary of one kind and its options, not of type {type(description).__name__}; "
             f"the kinds are {kinds}."
         )
     named = [kind for kind, value in description.items() if value is not None]
@@ -150,7 +150,9 @@ def _kind_of(description: Any) -> str:
 def _complete(options: dict[str, Option], values: Any, where: str, gone: dict[str, str]) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise Refused(
-            "{} is a {}, not a dictionary; its options are {}.".format(where, type(values).__name__, ", ".join(options))
+            "{} is of type {}, not a dictionary; its options are {}.".format(
+                where, type(values).__name__, ", ".join(options)
+            )
         )
     for name in values:
         if name in gone:
@@ -195,7 +197,7 @@ def _int(where: str, value: Any) -> int:
 def _text(where: str, value: Any) -> str:
     """Return a text that survives in one ZConfig line, which ends at a line feed and loses the blanks around it."""
     if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise Refused(f"{where} is not a text but a {type(value).__name__}; write one.")
+        raise Refused(f"{where} is of type {type(value).__name__}, not a text; write one.")
     text = str(value)
     if re.search(r"[\x00-\x1f\x7f\x85\u2028\u2029]", text):
         raise Refused(
@@ -391,7 +393,7 @@ def _zconfig_rules(text: Any) -> str:
     there is one, and that it is not a database. Sentences name lines, never what they hold, which may be a password.
     """
     if not isinstance(text, str):
-        raise Refused(f"zconfig is not a text but a {type(text).__name__}; give the storage's section.")
+        raise Refused(f"zconfig is of type {type(text).__name__}, not a text; give the storage's section.")
     lines = [line.rstrip() for line in re.split(r"\r\n|\r|\n", text)]
     open_sections: list[str] = []
     top = []

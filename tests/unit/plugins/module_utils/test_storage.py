@@ -333,7 +333,7 @@ ZEO_OPTIONS = (
     [
         pytest.param(
             "zeo",
-            "a storage is a dictionary of one kind and its options, not a str; "
+            "a storage is a dictionary of one kind and its options, not of type str; "
             "the kinds are zeo, filestorage, zconfig.",
             id="no dictionary",
         ),
@@ -349,7 +349,7 @@ ZEO_OPTIONS = (
         ),
         pytest.param(
             {"zeo": "localhost:8100"},
-            f"zeo is a str, not a dictionary; its options are {ZEO_OPTIONS}.",
+            f"zeo is of type str, not a dictionary; its options are {ZEO_OPTIONS}.",
             id="no options",
         ),
         pytest.param(
@@ -502,7 +502,9 @@ ZEO_OPTIONS = (
             'zeo.blob_dir "" is empty or has blanks around it, which ZConfig would drop; take them out.',
             id="empty",
         ),
-        pytest.param(zeo(client_label=["web1"]), "zeo.client_label is not a text but a list; write one.", id="no text"),
+        pytest.param(
+            zeo(client_label=["web1"]), "zeo.client_label is of type list, not a text; write one.", id="no text"
+        ),
         pytest.param(
             {"filestorage": {"path": "/srv/Data.fs", "create": True}},
             "filestorage.create would empty the storage each time it is opened; "
@@ -517,7 +519,7 @@ ZEO_OPTIONS = (
         ),
         pytest.param(
             {"zconfig": {"x": 1}},
-            "zconfig is not a text but a dict; give the storage's section.",
+            "zconfig is of type dict, not a text; give the storage's section.",
             id="zconfig, no text",
         ),
         pytest.param(
