@@ -22,7 +22,7 @@ class Refused(Exception):
 
 
 def mode_bits(value, where):
-    """Return the permission bits of a mode as the user wrote it, or None for None.
+    """Return the permission bits of a mode as the user wrote it, None for None.
 
     value: "0640", "2770" or "02770". A number is refused: YAML reads an unquoted 0640 as 416.
     where: the path, for the sentence.
@@ -30,29 +30,24 @@ def mode_bits(value, where):
     if value is None:
         return None
     if not isinstance(value, str) or not _MODE.fullmatch(value):
-        raise Refused("%s: mode %s is not a quoted octal mode; write it like '0640'." % (where, value))
+        raise Refused(f"{where}: mode {value} is not a quoted octal number; write it like '0640'.")
     return int(value, 8)
 
 
 def check_paths(items):
-    """Refuse relative paths and paths named twice.
-
-    items: list of (option, path). Paths are compared normalised: /a/b and /a//b/ are one.
-    """
+    """Refuse relative paths and paths named twice. items: list of (option, normalised path)."""
     seen = {}
     for option, path in items:
         if not os.path.isabs(path):
-            raise Refused("%s: %s is not an absolute path; write it from / on." % (option, path))
-        plain = os.path.normpath(path)
-        if plain in seen:
-            raise Refused(
-                "%s: %s is named twice, in %s and in %s; keep one of them." % (option, path, seen[plain], option)
-            )
-        seen[plain] = option
+            raise Refused(f"{path}: not an absolute path; write it from / on.")
+        if path in seen:
+            places = f"twice in {option}" if seen[path] == option else f"in {seen[path]} and in {option}"
+            raise Refused(f"{path}: named {places}; keep one of them.")
+        seen[path] = option
 
 
 def user_id(name):
-    """Return the uid of a user given by name or number, None if there is none."""
+    """Return the uid of a user given by name or number, None if there is no such name."""
     try:
         return pwd.getpwnam(name).pw_uid
     except KeyError:
@@ -60,7 +55,7 @@ def user_id(name):
 
 
 def group_id(name):
-    """Return the gid of a group given by name or number, None if there is none."""
+    """Return the gid of a group given by name or number, None if there is no such name."""
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
@@ -68,6 +63,7 @@ def group_id(name):
 
 
 def user_name(uid):
+    """Return the name of a uid, the number as text if it has none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -75,6 +71,7 @@ def user_name(uid):
 
 
 def group_name(gid):
+    """Return the name of a gid, the number as text if it has none."""
     try:
         return grp.getgrgid(gid).gr_name
     except KeyError:
@@ -82,27 +79,56 @@ def group_name(gid):
 
 
 def kind(status):
-    """Return what an os.lstat result is: file, directory, link or other."""
-    if stat.S_ISREG(status.st_mode):
-        return "file"
-    if stat.S_ISDIR(status.st_mode):
-        return "directory"
-    if stat.S_ISLNK(status.st_mode):
-        return "link"
-    return "other"
+    """Return what an os.lstat result is of: file, directory, link or other."""
+    kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
+    return kinds.get(stat.S_IFMT(status.st_mode), "other")
+
+
+def title(status):
+    """Return the words for what an os.lstat result is of, in a sentence."""
+    return {"file": "a file", "directory": "a folder", "link": "a link", "other": "a special file"}[kind(status)]
 
 
 def lstat(path):
-    """Return os.lstat, or None if nothing is there."""
+    """Return os.lstat, None if nothing is there."""
     try:
         return os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
+def content(path):
+    """Return the bytes of a regular file."""
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        return file.read()
+
+
 def reason(error):
-    """Return the system's words for an OSError, without the number and the path."""
+    """Return the system's words for an OSError, without its number and path."""
     return (error.strerror or str(error)).lower()
+
+
+def umask():
+    """Return the umask, which can only be read by setting it."""
+    now = os.umask(0o077)
+    os.umask(now)
+    return now
+
+
+def temporary_name(folder, path):
+    """Return a free name in a folder, which ends in the name of path: a validator may go by its suffix."""
+    return os.path.join(folder, f".ansible_tmp{os.urandom(8).hex()}-{os.path.basename(path)[-200:]}")
+
+
+def give(target, owner, group, mode):
+    """Set owner, group and mode of a path or a descriptor, None leaves each.
+
+    The mode comes last, as chown takes the set-id bits away.
+    """
+    if mode is None:
+        mode = stat.S_IMODE(os.stat(target).st_mode)
+    os.chown(target, -1 if owner is None else owner, -1 if group is None else group)
+    os.chmod(target, mode)
 
 
 def foreign_link(path):

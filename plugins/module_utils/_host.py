@@ -1,15 +1,25 @@
 # Copyright: (c) 2026, pyams.zodb contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Private to pyams.zodb: reading what Linux, systemd and zdaemon say. Pure functions from text to values."""
+"""Private to pyams.zodb: what Linux, systemd and zdaemon tell of a host.
+
+First the functions from text to values, then those that look. All of them only read, and none raises for what is
+not there or not to be seen by the running user.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import ipaddress
+import os
 import re
+import socket
+import stat
 import struct
 import sys
+import threading
+import time
 
 LOOPBACK = "127.0.0.1"
 
@@ -76,7 +86,7 @@ def unit_of(text):
     """Return the innermost systemd unit of /proc/PID/cgroup, None if there is none."""
     paths = {}
     for line in text.splitlines():
-        number, controllers, path = line.split(":", 2)
+        _number, controllers, path = line.split(":", 2)
         paths[controllers or "unified"] = path
     for path in (paths.get("name=systemd", ""), paths.get("unified", "")):
         for part in reversed(path.split("/")):
@@ -122,14 +132,15 @@ def os_release(text):
 def program(command, name):
     """Return what a process runs: its program, and the script if the program is an interpreter.
 
-    command: the bytes of /proc/PID/cmdline. The other arguments may hold secrets and are left out.
+    command: the text of /proc/PID/cmdline. Its other arguments may hold secrets and are left out.
+    name: that of /proc/PID/comm, for a process that tells no command.
     """
-    words = [word.decode("utf-8", "replace") for word in command.split(b"\0") if word]
+    words = [word for word in command.split("\0") if word]
     if not words:
         return name
     shown = words[:1]
-    if re.match(r"(python|perl|ruby|node|java|sh|bash)[0-9.]*$", words[0].rpartition("/")[2]):
-        shown += [word for word in words[1:] if not word.startswith("-")][:1] if "-c" not in words else []
+    if re.match(r"(python|perl|ruby|node|java|sh|bash)[0-9.]*$", os.path.basename(words[0])) and "-c" not in words:
+        shown += [word for word in words[1:] if not word.startswith("-")][:1]
     return " ".join(shown)
 
 
@@ -140,3 +151,174 @@ def timestamp(text):
         return None
     moment = datetime.datetime.strptime(match.group(1), "%Y-%m-%d %H:%M:%S.%f")
     return moment.replace(tzinfo=datetime.timezone.utc).timestamp()
+
+
+def text(path):
+    """Return a file as text, "" if it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def full_name():
+    """Return the host's full name; an unreachable resolver would keep socket.getfqdn() busy for 5 seconds or more."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(socket.getfqdn()), daemon=True)
+    thread.start()
+    thread.join(2)
+    return found[0] if found else socket.gethostname()
+
+
+def free(path):
+    """Return the free bytes on the file system of a path, or of the nearest folder above it that is there."""
+    at = os.path.realpath(path)
+    while not os.path.exists(at):
+        at = os.path.dirname(at)
+    try:
+        status = os.statvfs(at)
+    except OSError:
+        return None
+    return status.f_bavail * status.f_frsize
+
+
+def newest(files):
+    """Return (date, path) of the newest of some files, (None, None) if none is there.
+
+    A link counts by its own date, so that its turning is seen, and by that of the file it leads to. A folder that it
+    leads to does not count: a cache that is written into a virtualenv would date its folder.
+    """
+    dates = []
+    for path in files:
+        with contextlib.suppress(OSError):
+            status = os.lstat(path)
+            dates.append((status.st_mtime, path))
+            if stat.S_ISLNK(status.st_mode) and os.path.isfile(path):
+                dates.append((os.stat(path).st_mtime, path))
+    return max(dates) if dates else (None, None)
+
+
+def process_start(pid):
+    """Return when a process started, in seconds since the epoch by today's clock, None if it is gone.
+
+    The kernel tells it in ticks of 10 ms since the boot, rounded down, so never too late. CLOCK_BOOTTIME goes on while
+    the host sleeps, as the process's date does, CLOCK_MONOTONIC does not; btime of /proc/stat has whole seconds.
+    """
+    line = text(f"/proc/{pid}/stat")
+    if not line:
+        return None
+    return start_ticks(line) / os.sysconf("SC_CLK_TCK") + time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def monotonic(microseconds):
+    """Return a date of CLOCK_MONOTONIC in seconds since the epoch by today's clock, None for 0 (never)."""
+    if not microseconds:
+        return None
+    return microseconds / 1e6 + time.time() - time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+def earliest(*dates):
+    """Return the earliest of the dates that are known, None if none is.
+
+    A service's start is told twice: as the clock showed it then, and as today's clock would have. They differ where
+    the clock was set in between, and a file's date may be of either. The earlier one misses no file that was written
+    after the start; at worst a service is restarted once in vain.
+    """
+    return min((date for date in dates if date is not None), default=None)
+
+
+def process(pid):
+    """Return pid, program and unit of a process, all null for None."""
+    if pid is None:
+        return {"pid": None, "program": None, "unit": None}
+    command = text(f"/proc/{pid}/cmdline")
+    return {
+        "pid": pid,
+        "program": program(command, text(f"/proc/{pid}/comm").strip() or None),
+        "unit": unit_of(text(f"/proc/{pid}/cgroup")),
+    }
+
+
+def listeners():
+    """Return ([(IP address, port, inode)], {path: inode}) of what listens on this host."""
+    tcp = listening_tcp(text("/proc/net/tcp")) + listening_tcp(text("/proc/net/tcp6"))
+    return tcp, {_place(path): inode for path, inode in listening_unix(text("/proc/net/unix")).items()}
+
+
+def _place(path):
+    return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+
+
+def occupant(address, tcp, unix):
+    """Return (inode, sentence): the socket that keeps a server off an address, or what is wrong with the address."""
+    try:
+        host, port = listen_address(address)
+        if host == "unix":
+            return unix.get(_place(port)), None
+        wanted = _resolve(address, host)
+    except ValueError as error:
+        return None, str(error)
+    for ip, other_port, inode in tcp:
+        if other_port == port and any(conflict(one, ip) for one in wanted):
+            return inode, None
+    return None, None
+
+
+def _resolve(address, host):
+    with contextlib.suppress(ValueError):
+        return [ipaddress.ip_address(host or "::")]
+    try:
+        return [ipaddress.ip_address(info[4][0]) for info in socket.getaddrinfo(host, None)]
+    except (OSError, UnicodeError):
+        raise ValueError(f"{address} names a host that cannot be resolved; write its IP address") from None
+
+
+def _descriptors():
+    """Yield (pid, path of the descriptor, what it is open on) for every process that may be looked at."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            for descriptor in os.scandir(f"/proc/{pid}/fd"):
+                yield int(pid), descriptor.path, os.readlink(descriptor.path)
+
+
+def holders(inodes):
+    """Return {inode: pid} of the processes that hold sockets; systemd may hold one for its service, and comes last."""
+    names = {f"socket:[{inode}]": inode for inode in inodes}
+    found = {}
+    for pid, _path, target in _descriptors() if names else ():
+        inode = names.get(target)
+        if inode is not None and found.get(inode, 1) == 1:
+            found[inode] = pid
+    return found
+
+
+def lock_holder(path):
+    """Return (locked, pid) of a lock file. zc.lockfile locks it by flock() and writes its pid into it.
+
+    To try the lock would take it, for an instant in which a server could not start: so the kernel's list is read. Its
+    device numbers are not those of stat() on overlayfs and btrfs; there the written pid or the open file decides.
+    """
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False, None
+    written = text(path).split()[:1]
+    for pid, major, minor, inode in locks(text("/proc/locks")):
+        device = (major, minor) == (os.major(status.st_dev), os.minor(status.st_dev))
+        if inode == status.st_ino and (device or written == [str(pid)]):
+            return True, pid if os.path.isdir(f"/proc/{pid}") else _locker(path, status)
+    pid = _locker(path, status)
+    return pid is not None, pid
+
+
+def _locker(path, status):
+    """Return the pid of a process that has a file open and locked, None if there is none or it cannot be seen."""
+    for pid, descriptor, target in _descriptors():
+        if os.path.basename(target) != os.path.basename(path):
+            continue
+        with contextlib.suppress(OSError):
+            about = text(f"/proc/{pid}/fdinfo/{os.path.basename(descriptor)}")
+            if os.path.samestat(os.stat(descriptor), status) and "\nlock:" in about:
+                return pid
+    return None

@@ -15,7 +15,8 @@ description:
   - Every changed file is validated before anything changes. If one is refused, the host is left as it was.
   - The order is folders, links, files, removals. Folders are made from the outermost inwards.
   - A file is written beside its target, given its owner and mode, then renamed over the target, so that a reader sees
-    the old file or the new one, and never a wrong mode. A file of which only owner or mode differ keeps its modification time.
+    the old file or the new one, and never a wrong mode. A file of which only owner or mode differ keeps its
+    modification time.
   - Nothing is done recursively.
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
@@ -32,7 +33,7 @@ attributes:
 options:
   folders:
     description:
-      - Folders to be there. Missing folders above them are made with the umask's mode and the running user's ownership.
+      - Folders to be there. Missing folders above them are made with mode V('0755') and belong to the running user.
       - A link to a folder counts as that folder.
     type: list
     elements: dict
@@ -49,11 +50,13 @@ options:
         type: raw
       owner:
         description: >-
-          Name or number of the owner. If absent, the owner of what exists is kept. In check mode the user need not exist yet.
+          Name or number of the owner. If absent, the owner of what exists is kept.
+          In check mode the user need not exist yet.
         type: str
       group:
         description: >-
-          Name or number of the group. If absent, the group of what exists is kept. In check mode the group need not exist yet.
+          Name or number of the group. If absent, the group of what exists is kept.
+          In check mode the group need not exist yet.
         type: str
   links:
     description: Symbolic links to be there. A link with another target is replaced in one step.
@@ -94,22 +97,24 @@ options:
         type: raw
       owner:
         description: >-
-          Name or number of the owner. If absent, the owner of what exists is kept. In check mode the user need not exist yet.
+          Name or number of the owner. In check mode the user need not exist yet.
+          If absent, root keeps the owner of what exists; what another user replaces becomes that user's.
         type: str
       group:
         description: >-
-          Name or number of the group. If absent, the group of what exists is kept. In check mode the group need not exist yet.
+          Name or number of the group. In check mode the group need not exist yet. If absent, the group of what exists
+          is kept, if the running user belongs to it or is root.
         type: str
       validate:
         description:
           - A command as a list, run without a shell. V(%s) in it stands for a file with the new content, which only
             the running user can read, and whose name ends in that of the target.
-          - It runs only if the content changes, and before anything does. If it fails, so does the module, with the command's last line.
+          - It runs only if the content changes, and before anything does. If it fails, so does the module, with the
+            command's last line.
           - A missing program is an error, except in check mode, where the validation is left out.
           - Files that the new content includes are seen as they are on the host, not as this task would write them.
         type: list
         elements: str
-        default: []
   absent:
     description: >-
       Files, links and folders not to be there. A folder that holds anything which is not also in O(absent) is kept,
@@ -164,13 +169,12 @@ kept_paths:
   sample: []
 """
 
+import contextlib
 import os
 import shutil
-import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_bytes, to_text
-
 from ansible_collections.pyams.zodb.plugins.module_utils import _files
 from ansible_collections.pyams.zodb.plugins.module_utils._files import Refused
 
@@ -180,40 +184,31 @@ ATTRIBUTES = {
     "owner": {"type": "str"},
     "group": {"type": "str"},
 }
+LINK = {"path": {"type": "path", "required": True}, "target": {"type": "str", "required": True}}
+# That content and secret_content exclude each other is not said here: the check would count one that is null.
+FILE = {
+    **ATTRIBUTES,
+    "content": {"type": "str"},
+    "secret_content": {"type": "str", "no_log": True},
+    "validate": {"type": "list", "elements": "str"},
+}
 ARGUMENTS = {
     "folders": {"type": "list", "elements": "dict", "default": [], "options": ATTRIBUTES},
-    "links": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {"path": {"type": "path", "required": True}, "target": {"type": "str", "required": True}},
-    },
-    "files": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": dict(
-            ATTRIBUTES,
-            content={"type": "str"},
-            secret_content={"type": "str", "no_log": True},
-            validate={"type": "list", "elements": "str", "default": []},
-        ),
-        "mutually_exclusive": [("content", "secret_content")],
-        "required_one_of": [("content", "secret_content")],
-    },
+    "links": {"type": "list", "elements": "dict", "default": [], "options": LINK},
+    "files": {"type": "list", "elements": "dict", "default": [], "options": FILE},
     "absent": {"type": "list", "elements": "path", "default": []},
 }
 
 
 class Module(AnsibleModule):
     def _log_invocation(self):
-        """Log paths alone.
+        """Log the paths alone.
 
         The inherited method logs str(files): every content of every run, and a secret of several lines too, as its
-        line ends are escaped there and the text is therefore not recognised.
+        line ends are escaped there, so that the text is not recognised and masked.
         """
-        paths = [item["path"] for option in ("folders", "links", "files") for item in self.params[option] or []]
-        self.log("Invoked for %s" % " ".join(paths + (self.params["absent"] or [])))
+        items = [item["path"] for option in ("folders", "links", "files") for item in self.params[option] or []]
+        self.log("Invoked for " + " ".join(items + (self.params["absent"] or [])))
 
 
 class Step:
@@ -222,29 +217,29 @@ class Step:
     def __init__(self, option, path, status=None, item=None):
         self.option = option
         self.path = path
-        self.status = status  # os.lstat (os.stat for folders) before, None if nothing is there
+        self.status = status  # before, None if nothing is there
         self.item = item or {}
-        self.mode = None  # bits, None: leave
-        self.owner = None  # uid, None: leave
-        self.group = None
-        self.content = None  # bytes, None: the content is right, or there is none
+        self.mode = None  # bits; None: leave, here and in the next two
+        self.owner = None  # uid
+        self.group = None  # gid
+        self.content = None  # bytes; None: right as it is
+        self.secret = self.item.get("secret_content") is not None
         self.temporary = None
+        self.written = None  # os.fstat of the temporary file
         self.before = {}  # for the diff
         self.after = {}
-        self.texts = None  # for the diff: content before and after
-
-    @property
-    def secret(self):
-        return self.item.get("secret_content") is not None
+        self.old_content = None
 
 
 class Files:
-    """A set of folders, links and files. Only act() changes anything but temporary files."""
+    """A set of folders, links and files. Only act() changes anything; validate() writes temporary files."""
 
     def __init__(self, module):
         self.module = module
         self.check = module.check_mode
+        self.root = os.geteuid() == 0
         self.steps = []
+        self.made = set()  # folders that will be there
         self.done = []
         self.kept = []
         self.temporaries = set()
@@ -253,78 +248,80 @@ class Files:
     # The plan
 
     def probe(self):
-        params = self.module.params
-        options = [(option, item["path"]) for option in ("folders", "links", "files") for item in params[option]]
-        options += [("absent", path) for path in params["absent"]]
-        _files.check_paths(options)
-        for option, path in options:
-            link = _files.foreign_link(path if option == "folders" else os.path.dirname(os.path.normpath(path)))
-            if link and os.geteuid() == 0:
-                raise Refused(
-                    "%s: %s is a link that somebody else than root can change; name the real folder instead."
-                    % (path, link)
-                )
-        folders = {os.path.normpath(item["path"]) for item in params["folders"]}
-        self.made = set()
-        for item in sorted(params["folders"], key=lambda item: os.path.normpath(item["path"]).count("/")):
-            self._probe_folder(item, os.path.normpath(item["path"]), folders)
-        for item in params["links"]:
-            self._probe_link(item, os.path.normpath(item["path"]))
-        for item in params["files"]:
-            self._probe_file(item, os.path.normpath(item["path"]))
-        self._probe_absent([os.path.normpath(path) for path in params["absent"]])
+        items = {
+            option: [(os.path.normpath(item["path"]), item) for item in self.module.params[option] or []]
+            for option in ("folders", "links", "files")
+        }
+        items["absent"] = [(os.path.normpath(path), None) for path in self.module.params["absent"] or []]
+        _files.check_paths([(option, path) for option, pairs in items.items() for path, item in pairs])
+        for option, pairs in items.items():
+            for path, _item in pairs:
+                self._probe_way(path if option == "folders" else os.path.dirname(path), path)
+        named = {path for path, item in items["folders"]}
+        for path, item in sorted(items["folders"], key=lambda pair: pair[0].count("/")):
+            self._probe_folder(path, item, named)
+        for path, item in items["links"]:
+            self._probe_link(path, item)
+        for path, item in items["files"]:
+            self._probe_file(path, item)
+        self._probe_absent([path for path, item in items["absent"]])
 
-    def _probe_folder(self, item, path, folders):
-        status = self._status(path)
-        if status is not None and _files.kind(status) == "link":
+    def _probe_way(self, way, path):
+        link = self._look(path, _files.foreign_link, way) if self.root else None
+        if link:
+            raise Refused(f"{path}: others than root can turn the link {link}; name the real folder instead.")
+
+    def _probe_folder(self, path, item, named):
+        status = self._look(path, _files.lstat, path)
+        if status and _files.kind(status) == "link":
             if not os.path.isdir(path):
-                raise Refused("%s: a link to %s is in the way of the folder; remove it." % (path, os.readlink(path)))
+                raise Refused(f"{path}: a link to {os.readlink(path)} is in the way of the folder; remove it.")
             status = os.stat(path)
-        if status is not None and _files.kind(status) != "directory":
-            raise Refused("%s: a file is in the way of the folder; remove it, or name another path." % path)
-        if status is None:
+        if status and _files.kind(status) != "directory":
+            raise Refused(f"{path}: {_files.title(status)} is in the way of the folder; remove it.")
+        if not status:
             for parent in _files.missing_parents(path):
-                if parent not in self.made and parent not in folders:
-                    self._probe_place(parent)
-                    self.made.add(parent)
-                    step = Step("folders", parent)
-                    step.before, step.after = {"state": "absent"}, {"state": "directory"}
-                    self.steps.append(step)
-            self._probe_place(path)
-            self.made.add(path)
-        step = Step("folders", path, status, item)
-        if self._probe_attributes(step) or status is None:
-            self.steps.append(step)
-
-    def _probe_link(self, item, path):
-        status = self._status(path)
-        if status is not None and _files.kind(status) != "link":
-            raise Refused("%s: something other than a link is in the way of the link; remove it." % path)
-        step = Step("links", path, status, item)
-        if status is not None:
-            target = os.readlink(path)
-            if target == item["target"]:
-                return
-            step.before = {"state": "link", "target": target}
+                if parent not in named and parent not in self.made:
+                    self._plan_folder(Step("folders", parent, item={"mode": "0755", "owner": None, "group": None}))
+            self._plan_folder(Step("folders", path, item=item))
         else:
-            step.before = {"state": "absent"}
-        step.after = {"state": "link", "target": item["target"]}
-        self._probe_place(path)
+            step = Step("folders", path, status, item)
+            if self._probe_attributes(step):
+                self.steps.append(step)
+
+    def _plan_folder(self, step):
+        self._probe_place(step.path)
+        self._probe_attributes(step)
+        self.made.add(step.path)
         self.steps.append(step)
 
-    def _probe_file(self, item, path):
-        status = self._status(path)
-        if status is not None and _files.kind(status) != "file":
-            name = {"directory": "a folder", "link": "a link", "other": "a special file"}[_files.kind(status)]
-            raise Refused("%s: %s is in the way of the file; remove it, or name another path." % (path, name))
+    def _probe_link(self, path, item):
+        status = self._look(path, _files.lstat, path)
+        if status and _files.kind(status) != "link":
+            raise Refused(f"{path}: {_files.title(status)} is in the way of the link; remove it.")
+        if status and os.readlink(path) == item["target"]:
+            return
+        self._probe_place(path)
+        step = Step("links", path, status, item)
+        step.before = {"state": "link", "target": os.readlink(path)} if status else {"state": "absent"}
+        step.after = {"state": "link", "target": item["target"]}
+        self.steps.append(step)
+
+    def _probe_file(self, path, item):
+        contents = [item[key] for key in ("content", "secret_content") if item[key] is not None]
+        if len(contents) != 1:
+            found = "both content and" if contents else "neither content nor"
+            raise Refused(f"{path}: has {found} secret_content; give one of them.")
         if item["validate"] and not any("%s" in word for word in item["validate"]):
-            raise Refused("%s: validate has no %%s; write it where the command expects the file's name." % path)
+            raise Refused(f"{path}: validate has no %s; write it where the command expects the name of the file.")
+        status = self._look(path, _files.lstat, path)
+        if status and _files.kind(status) != "file":
+            raise Refused(f"{path}: {_files.title(status)} is in the way of the file; remove it.")
         step = Step("files", path, status, item)
-        content = to_bytes(item["secret_content"] if step.secret else item["content"], errors="surrogate_or_strict")
-        old = self._read(path) if status is not None else None
-        if old != content:
+        content = to_bytes(contents[0], errors="surrogate_or_strict")
+        step.old_content = self._look(path, _files.content, path) if status else None
+        if step.old_content != content:
             step.content = content
-            step.texts = (old, content)
             self._probe_place(path)
         if self._probe_attributes(step) or step.content is not None:
             self.steps.append(step)
@@ -333,16 +330,17 @@ class Files:
         going = set(paths)
 
         def remains(folder):
+            inside = [os.path.join(folder, name) for name in os.listdir(folder)]
             return any(
                 path not in going or (os.path.isdir(path) and not os.path.islink(path) and remains(path))
-                for path in (os.path.join(folder, name) for name in os.listdir(folder))
+                for path in inside
             )
 
         for path in sorted(paths, key=lambda path: -path.count("/")):
-            status = self._status(path)
-            if status is None:
+            status = self._look(path, _files.lstat, path)
+            if not status:
                 continue
-            if _files.kind(status) == "directory" and remains(path):
+            if _files.kind(status) == "directory" and self._look(path, remains, path):
                 self.kept.append(path)
                 continue
             self._probe_place(path)
@@ -350,18 +348,11 @@ class Files:
             step.before, step.after = {"state": _files.kind(status)}, {"state": "absent"}
             self.steps.append(step)
 
-    def _status(self, path):
+    def _look(self, path, function, argument):
         try:
-            return _files.lstat(path)
+            return function(argument)
         except OSError as error:
-            raise Refused("%s: cannot be looked at: %s." % (path, _files.reason(error)))
-
-    def _read(self, path):
-        try:
-            with open(path, "rb") as file:
-                return file.read()
-        except OSError as error:
-            raise Refused("%s: cannot be read: %s." % (path, _files.reason(error)))
+            raise Refused(f"{path}: cannot be looked at: {_files.reason(error)}.") from None
 
     def _probe_place(self, path):
         """Refuse a path in whose folder nothing can be put."""
@@ -369,100 +360,80 @@ class Files:
         if folder in self.made:
             return
         if not os.path.isdir(folder):
-            if _files.lstat(folder) is None:
-                raise Refused("%s: its folder %s is not there; name it in folders." % (path, folder))
-            raise Refused("%s: %s is not a folder; name another path." % (path, folder))
+            if self._look(path, _files.lstat, folder):
+                raise Refused(f"{path}: {folder} is not a folder; name another path.")
+            raise Refused(f"{path}: its folder {folder} is not there; name it in folders.")
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise Refused(
-                "%s: user %s cannot write the folder %s; run the task as a user who can, or name another path."
-                % (path, _files.user_name(os.geteuid()), folder)
-            )
+            user = _files.user_name(os.geteuid())
+            raise Refused(f"{path}: user {user} cannot write the folder {folder}; run the task as one who can.")
 
     def _probe_attributes(self, step):
         """Fill in mode, owner and group of a step; return whether they have to change."""
-        item, status, path = step.item, step.status, step.path
-        step.mode = _files.mode_bits(item["mode"], path)
-        changes = []
-        if status is None:
+        status, path = step.status, step.path
+        if not status:
             step.before["state"], step.after["state"] = "absent", "file" if step.option == "files" else "directory"
-        for key, find, name, now in (
-            ("owner", _files.user_id, _files.user_name, status and status.st_uid),
-            ("group", _files.group_id, _files.group_name, status and status.st_gid),
-        ):
-            wanted = item[key]
-            if wanted is None:
-                continue
-            number = find(wanted)
-            if number is None and not self.check:
-                raise Refused(
-                    "%s: there is no %s %s on this host; make it first."
-                    % (path, "user" if key == "owner" else key, wanted)
-                )
-            setattr(step, key, number)
-            if status is None or now != number:
-                changes.append(key)
-                self._probe_right(step, key, wanted, number)
-                if status is not None:
-                    step.before[key] = name(now)
-                step.after[key] = wanted
-        if step.mode is not None and (status is None or status.st_mode & 0o7777 != step.mode):
-            changes.append("mode")
-            if status is not None:
-                step.before["mode"] = "%04o" % (status.st_mode & 0o7777)
+        self._probe_account(step, "owner", "user", _files.user_id, status and _files.user_name(status.st_uid))
+        self._probe_account(step, "group", "group", _files.group_id, status and _files.group_name(status.st_gid))
+        step.mode = _files.mode_bits(step.item["mode"], path)
+        if step.mode is not None and not (status and status.st_mode & 0o7777 == step.mode):
+            step.after["mode"] = f"{step.mode:04o}"
+            if status:
+                step.before["mode"] = f"{status.st_mode & 0o7777:04o}"
                 if step.content is None and os.geteuid() not in (0, status.st_uid):
-                    raise Refused(
-                        "%s: only its owner %s or root can change its mode; run the task as one of them."
-                        % (path, _files.user_name(status.st_uid))
-                    )
-            step.after["mode"] = "%04o" % step.mode
-        return bool(changes)
+                    owner = _files.user_name(status.st_uid)
+                    raise Refused(f"{path}: only {owner} or root can change its mode; run the task as one of them.")
+        return set(step.after) != ({"state"} if not status else set())
 
-    def _probe_right(self, step, key, wanted, number):
-        """Refuse an owner or a group that an ordinary user cannot give away."""
-        me = os.geteuid()
-        if me == 0 or number is None:
+    def _probe_account(self, step, key, noun, find, name):
+        """Fill in the owner or the group of a step. key: owner or group; name: what it is now."""
+        wanted, path = step.item[key], step.path
+        if wanted is None:
             return
-        if key == "owner":
-            allowed = number == me and (step.status is None or step.content is not None)
-        else:
-            allowed = number in os.getgroups() + [os.getegid()]
-            allowed = allowed and (step.status is None or step.content is not None or step.status.st_uid == me)
-        if not allowed:
-            raise Refused(
-                "%s: only root can give it to %s %s; run the task as root, or leave out the %s."
-                % (step.path, "user" if key == "owner" else key, wanted, key)
-            )
+        number = find(wanted)
+        if number is None and not self.check:
+            raise Refused(f"{path}: there is no {noun} {wanted} on this host; make it first, or name another.")
+        setattr(step, key, number)
+        now = step.status and (step.status.st_uid if key == "owner" else step.status.st_gid)
+        if step.status and now == number:
+            return
+        replaced = step.status is None or step.content is not None
+        mine = {os.geteuid()} if key == "owner" else {os.getegid(), *os.getgroups()}
+        owned = replaced or (step.status.st_uid == os.geteuid() and key == "group")
+        if not self.root and number is not None and not (number in mine and owned):
+            raise Refused(f"{path}: only root can give it to {noun} {wanted}; run the task as root, or drop its {key}.")
+        if step.status:
+            step.before[key] = name
+        step.after[key] = wanted
 
     # Validation
 
     def validate(self):
-        """Write what is new beside its target and have it judged. Nothing that exists changes."""
+        """Write what is new beside its target, and have it judged. Nothing that exists changes."""
         refusals = []
         for step in self.steps:
-            if step.content is None or (self.check and not step.item["validate"]):
+            if step.content is None:
                 continue
-            folder = os.path.dirname(step.path)
-            if self.check or folder in self.made:
-                folder = None
-            if folder or step.item["validate"]:
-                self._at(step, self._stage, folder or self.module.tmpdir)
+            elsewhere = self.check or os.path.dirname(step.path) in self.made
+            if elsewhere and not step.item["validate"]:
+                continue
+            self._at(step, self._stage, self.module.tmpdir if elsewhere else os.path.dirname(step.path))
             if step.item["validate"]:
-                refusal = self._judge(step)
-                if refusal:
-                    refusals.append(refusal)
-            if folder is None and step.temporary:
-                self._drop(step)
+                refusals += self._judge(step)
+            if elsewhere:
+                self._at(step, self._drop)
         if refusals:
-            raise Refused("%s; nothing was changed." % "; ".join(refusals))
+            raise Refused(f"{'; '.join(refusals)}; nothing was changed.")
 
     def _stage(self, step, folder):
-        name = os.path.basename(step.path)[-200:]
-        handle, step.temporary = tempfile.mkstemp(prefix=".ansible_tmp", suffix="-" + name, dir=folder)
+        """Write the new content to a file of mode 0600, whose name ends in that of the target."""
+        step.temporary = _files.temporary_name(folder, step.path)
+        handle = os.open(step.temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         self.temporaries.add(step.temporary)
         with os.fdopen(handle, "wb") as file:
             file.write(step.content)
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(handle)  # else a crash after the rename can leave an empty file
+            step.written = os.fstat(handle)
 
     def _drop(self, step):
         os.unlink(step.temporary)
@@ -470,109 +441,108 @@ class Files:
         step.temporary = None
 
     def _judge(self, step):
-        """Run the validator of a step; return the refusal, or None."""
+        """Run the validator of a step. Return a list with the refusal, without its end, or an empty one."""
         command = step.item["validate"]
-        if shutil.which(command[0]) is None:
-            if self.check:
-                return None
-            return "%s: its validator %s is not there" % (step.path, command[0])
+        name = command[0]
+        if shutil.which(name) is None:
+            return [] if self.check else [f"{step.path}: its validator {name} is not there"]
         command = [word.replace("%s", step.temporary) for word in command]
         try:
             code, out, err = self.module.run_command(command, expand_user_and_vars=False, handle_exceptions=False)
         except OSError as error:
-            return "%s: its validator %s cannot be run: %s" % (step.path, command[0], _files.reason(error))
+            return [f"{step.path}: its validator {name} cannot be run: {_files.reason(error)}"]
         if code == 0:
-            return None
-        lines = [line.strip() for line in (err.strip() or out.strip()).splitlines()]
-        if step.secret or not lines:
-            words = "%s refused it with exit status %s" % (os.path.basename(command[0]), code)
-            return "%s: %s%s" % (
-                step.path,
-                words,
-                ", its words are left out as the content is secret" if step.secret else "",
-            )
-        words = lines[-1].replace(step.temporary, step.path).rstrip(".")
-        return words if words.startswith(step.path) else "%s: %s" % (step.path, words)
+            return []
+        if step.secret:
+            return [f"{step.path}: {name} refused it with exit status {code}; its words are left out, it saw a secret"]
+        lines = (err.strip() or out.strip()).splitlines()
+        if not lines:
+            return [f"{step.path}: {name} refused it with exit status {code}"]
+        words = lines[-1].strip().replace(step.temporary, step.path).rstrip(".")
+        return [words if words.startswith(step.path) else f"{step.path}: {words}"]
 
     # The deed
 
     def act(self):
-        made = []
-        try:
-            for step in self.steps:
-                self._at(step, self._finish, step.temporary)
-            for step in self.steps:
-                if step.option == "folders":
-                    self._at(step, self._act_folder, made)
-            for step in self.steps:
-                if step.content is not None and step.temporary is None:
-                    self._at(step, self._stage, os.path.dirname(step.path))
-                    self._at(step, self._finish, step.temporary)
-        except Refused:
-            for path in reversed(made):
-                os.rmdir(path)
-                self.done.remove(path)
-            raise
+        for step in self.steps:
+            if step.temporary:
+                self._at(step, self._finish)
+        self._act_folders()
         for option, act in (("links", self._act_link), ("files", self._act_file), ("absent", self._act_absent)):
             for step in self.steps:
                 if step.option == option:
                     self._at(step, act)
                     self.done.append(step.path)
 
+    def _act_folders(self):
+        """Make the folders and write what goes into new ones. If that fails, the new ones go again."""
+        new = []
+        try:
+            for step in self.steps:
+                if step.option == "folders":
+                    self._at(step, self._act_folder, new)
+                    self.done.append(step.path)
+            for step in self.steps:
+                if step.content is not None and step.temporary is None:
+                    self._at(step, self._stage, os.path.dirname(step.path))
+                    self._at(step, self._finish)
+        except Refused:
+            self.clean()
+            for path in reversed(new):
+                os.rmdir(path)
+            self.done = [path for path in self.done if path not in new]
+            raise
+
     def _at(self, step, function, *arguments):
         try:
             function(step, *arguments)
         except OSError as error:
-            raise Refused("%s: cannot be written: %s." % (step.path, _files.reason(error)))
+            raise Refused(f"{step.path}: cannot be written: {_files.reason(error)}.") from None
 
-    def _finish(self, step, path):
-        """Give a temporary file the owner, the mode and the SELinux context it will have under its own name."""
-        if path is None:
-            return
-        status = step.status
-        owner, group, mode = step.owner, step.group, step.mode
-        if status is not None:
-            owner = status.st_uid if owner is None and os.geteuid() == 0 else owner
-            group = status.st_gid if group is None and (os.geteuid() == 0 or status.st_gid in os.getgroups()) else group
+    def _finish(self, step):
+        """Give a temporary file the owner, the mode and the SELinux context it is to have under its own name."""
+        status, owner, group, mode = step.status, step.owner, step.group, step.mode
+        if status:
+            owner = status.st_uid if owner is None and self.root else owner
+            group = status.st_gid if group is None and (self.root or status.st_gid in os.getgroups()) else group
             mode = status.st_mode & 0o7777 if mode is None else mode
         elif mode is None:
-            mode = 0o600 if step.secret else 0o666 & ~_umask()
-        os.chown(path, -1 if owner is None else owner, -1 if group is None else group)
-        os.chmod(path, mode)
+            mode = 0o600 if step.secret else 0o666 & ~_files.umask()
+        # Through a descriptor: who owns the folder could have put a link in the file's place.
+        handle = os.open(step.temporary, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            if not os.path.samestat(os.fstat(handle), step.written):
+                raise OSError(None, "its temporary file was exchanged")
+            _files.give(handle, owner, group, mode)
+        finally:
+            os.close(handle)
         if self.module.selinux_enabled():
-            context = self.module.selinux_context if status is not None else self.module.selinux_default_context
-            self.module.set_context_if_different(path, context(step.path), False)
+            context = self.module.selinux_context if status else self.module.selinux_default_context
+            self.module.set_context_if_different(step.temporary, context(step.path), False)
 
-    def _act_folder(self, step, made):
-        new = step.status is None
-        if new:
+    def _act_folder(self, step, new):
+        if step.status is None:
             os.mkdir(step.path, 0o700)
-            made.append(step.path)
-        self.done.append(step.path)
-        self._give(step, os.O_DIRECTORY, 0o777 & ~_umask() if new else None)
-        if new:
+            new.append(step.path)
+        mode = step.mode
+        if step.status is None and mode is None:
+            mode = 0o777 & ~_files.umask()
+        self._act_in_place(step, os.path.realpath(step.path), os.O_DIRECTORY, mode)
+        if step.status is None:
             self.module.set_default_selinux_context(step.path, False)
 
-    def _give(self, step, flags, default):
-        """Set owner and mode in place. The descriptor makes sure that both land on one thing, which is no link."""
-        mode = default if step.mode is None else step.mode
-        path = os.path.realpath(step.path) if step.option == "folders" else step.path
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | flags)
+    def _act_in_place(self, step, path, flags, mode):
+        if not self.root:
+            _files.give(path, step.owner, step.group, mode)
+            return
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | flags)  # for the reason in _finish
         try:
-            now = os.fstat(handle)
-            owner = -1 if step.owner is None else step.owner
-            group = -1 if step.group is None else step.group
-            if owner not in (-1, now.st_uid) or group not in (-1, now.st_gid):
-                os.fchown(handle, owner, group)
-                mode = now.st_mode & 0o7777 if mode is None else mode  # the kernel took set-id bits away
-            if mode is not None:
-                os.fchmod(handle, mode)
+            _files.give(handle, step.owner, step.group, mode)
         finally:
             os.close(handle)
 
     def _act_link(self, step):
-        folder, name = os.path.split(step.path)
-        temporary = os.path.join(folder, ".ansible_tmp%s-%s" % (os.urandom(8).hex(), name[-200:]))
+        temporary = _files.temporary_name(os.path.dirname(step.path), step.path)
         os.symlink(step.item["target"], temporary)
         self.temporaries.add(temporary)
         os.rename(temporary, step.path)
@@ -580,7 +550,7 @@ class Files:
 
     def _act_file(self, step):
         if step.temporary is None:
-            self._give(step, 0, None)
+            self._act_in_place(step, step.path, 0, step.mode)
             return
         os.rename(step.temporary, step.path)
         self.temporaries.discard(step.temporary)
@@ -592,11 +562,11 @@ class Files:
             os.unlink(step.path)
 
     def clean(self):
-        for path in self.temporaries:
-            try:
+        """Remove the temporary files that are left."""
+        for path in sorted(self.temporaries):
+            with contextlib.suppress(OSError):  # why it cannot be is what the task already fails of
                 os.unlink(path)
-            except OSError as error:
-                self.module.warn("%s: a temporary file could not be removed: %s." % (path, _files.reason(error)))
+        self.temporaries.clear()
 
     # The result
 
@@ -609,28 +579,21 @@ class Files:
 
     def _diff(self, step):
         headers = {"before_header": step.path, "after_header": step.path}
-        if step.before or step.after:
-            before, after = dict(step.before, path=step.path), dict(step.after, path=step.path)
-            yield dict(headers, before=before, after=after)
-        if step.texts and step.secret:
-            yield {"prepared": "%s: the content differs; it is secret and not shown\n" % step.path}
-        elif step.texts:
-            yield dict(headers, before=_text(step.texts[0]), after=_text(step.texts[1]))
+        if step.after:
+            yield {**headers, "before": {"path": step.path, **step.before}, "after": {"path": step.path, **step.after}}
+        if step.content is not None and step.secret:
+            yield {"prepared": f"{step.path}: the content differs; it is secret and not shown\n"}
+        elif step.content is not None:
+            yield {**headers, "before": _shown(step.old_content), "after": _shown(step.content)}
 
 
-def _text(content):
-    """Return a file's content for the diff."""
+def _shown(content):
+    """Return a content as the diff shows it."""
     if content is None:
         return ""
     if b"\0" in content:
-        return "(binary, %d bytes)\n" % len(content)
+        return f"({len(content)} bytes that are no text)\n"
     return to_text(content, errors="surrogate_or_replace")
-
-
-def _umask():
-    now = os.umask(0o077)
-    os.umask(now)
-    return now
 
 
 def main():
@@ -645,9 +608,8 @@ def main():
         files.failed = True
         files.clean()
         module.fail_json(msg=str(refusal), **files.result())
-    except BaseException:
+    finally:
         files.clean()
-        raise
     module.exit_json(**files.result())
 
 
