@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import posixpath
 
+from ansible_collections.pyams.zodb.plugins.module_utils import _storage
+
 # journald stamps each line itself; a file needs the time.
 JOURNAL_FORMAT = "%(levelname)s %(name)s %(message)s"
 FILE_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
@@ -97,22 +99,23 @@ def locate(instance: dict, settings: dict) -> dict:
     return located
 
 
-def served(storage: dict, instance: dict) -> dict:
-    """Return the description of a storage as the server opens it."""
+def served(storage: dict, instance: dict) -> str:
+    """Return the ZConfig section of a storage as the server opens it."""
     description = {
         "path": storage["path"],
         "blob_dir": storage["blob_dir"],
         "pack_gc": instance["pack"]["gc"],
         "pack_keep_old": instance["pack"]["keep_old"],
-        "zconfig": storage["zconfig"],
+        # ZEO's own read-only lets packs through; this one does not.
+        "read_only": storage["read_only"],
     }
-    if storage["read_only"]:
-        description["read_only"] = True
-    return {"filestorage": description}
+    section = _storage.render({"filestorage": description}, storage["name"])
+    further = "".join("  %s\n" % line.strip() for line in (storage["zconfig"] or "").splitlines() if line.strip())
+    return section.replace("</filestorage>", further + "</filestorage>")
 
 
-def asked(storage: dict, instance: dict) -> dict:
-    """Return the description of a storage as zodb-pack and zodb-health open it, on the server's own host.
+def asked(storage: dict, instance: dict) -> str:
+    """Return the ZConfig section with which zodb-pack and zodb-health open a storage on the server's own host.
 
     10 s are enough for a server that answers at all; the tools tell a slow start from a dead server by themselves.
     """
@@ -120,6 +123,7 @@ def asked(storage: dict, instance: dict) -> dict:
         "server": instance["socket"] or local_address(instance),
         "storage": storage["name"],
         "wait_timeout": 10,
+        "cache_size": "1MB",
         "client_label": "tools",
     }
     if instance["tls"]:
@@ -129,12 +133,15 @@ def asked(storage: dict, instance: dict) -> dict:
             "key": instance["tools_key"],
             "check_hostname": False,
         }
-    return {"zeo": description}
+    return _storage.render_pack({"zeo": description})
 
 
-def local_address(instance: dict) -> str:
-    """Return where the server's own host reaches it: a wildcard is no address to connect to."""
-    wildcard = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+def local_address(instance: dict, server_host: str = "") -> str:
+    """Return where a server is reached: a wildcard is no address to connect to.
+
+    server_host: the server's name as an application host knows it; empty on the server's own host.
+    """
+    wildcard = {"": server_host or "127.0.0.1", "0.0.0.0": server_host or "127.0.0.1", "::": server_host or "::1"}
     host = wildcard.get(instance["host"], instance["host"])
     return "%s:%d" % ("[%s]" % host if ":" in host else host, instance["port"])
 
@@ -147,7 +154,7 @@ def client_name(storage: dict, instance: dict) -> str:
 def clients(instances: list[dict], settings: dict) -> list[dict]:
     """Return the entries of C(zodb_client_storages) for the storages of the instances.
 
-    settings: config_dir (absolute path) of the application host.
+    settings: config_dir (absolute path) of the application host; server_host, name of the servers' host, empty for the same host.
     """
     entries = []
     for instance in instances:
@@ -155,7 +162,7 @@ def clients(instances: list[dict], settings: dict) -> list[dict]:
             name = client_name(storage, instance)
             wishes = instance["client"]
             zeo = {
-                "server": wishes["server"] or instance["socket"] or local_address(instance),
+                "server": wishes["server"] or instance["socket"] or local_address(instance, settings["server_host"]),
                 "storage": storage["name"],
                 "cache_size": wishes["cache_size"],
                 "blob_cache_size": wishes["blob_cache_size"],
