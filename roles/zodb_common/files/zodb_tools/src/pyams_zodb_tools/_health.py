@@ -1,0 +1,366 @@
+# Copyright: (c) 2026, pyams.zodb contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""zodb-health FILE.toml... [--storage NAME] [--json] [--wait [SECONDS]]: the state of ZEO storages, as Nagios asks it.
+
+A real client opens each storage, reads its last transaction and the bytes of its root object, commits nothing and
+unpickles nothing. Watched as well: the days left of certificates and CRLs, whether the server still goes by older
+ones than the files hold, the disk, the last pack.
+
+One line for each storage, "STATUS SERVICE/STORAGE: text | performance data", or with --json a list of objects.
+With --wait, a server that is still starting gets so many seconds to listen, start_timeout of the file if none is given.
+
+Exit status, of several storages the worst in this order: 2 CRITICAL, 3 UNKNOWN (also wrong usage or configuration),
+1 WARNING, 0 OK.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import persistent.timestamp
+import ZODB.POSException
+import ZODB.utils
+
+from pyams_zodb_tools import _certificates, _pack, _server, _settings
+from pyams_zodb_tools._errors import Failure, Misconfigured, NotListening, reason
+
+OK, WARNING, CRITICAL, UNKNOWN = range(4)
+_NAMES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+_BADNESS = (OK, WARNING, UNKNOWN, CRITICAL)
+_POLL = 0.5  # seconds between two looks for a server that is starting
+_DAY = 86400
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        self.print_usage(sys.stderr)
+        self.exit(UNKNOWN, f"{self.prog}: {message}\n")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = _Parser(prog="zodb-health", description=__doc__.split("\n\n", maxsplit=1)[0])
+    parser.add_argument("files", nargs="+", metavar="FILE.toml")
+    parser.add_argument("--storage", metavar="NAME", help="look at this one only")
+    parser.add_argument("--json", action="store_true", help="print a list of objects")
+    parser.add_argument("--wait", nargs="?", type=float, const=-1, default=0, metavar="SECONDS", help="for its start")
+    options = parser.parse_args(_with_wait(sys.argv[1:] if arguments is None else arguments))
+    logging.getLogger().addHandler(logging.NullHandler())  # ZEO logs tracebacks; what they mean is in our sentences
+    findings = []
+    for settings, error in _load(options.files):
+        try:
+            if error:
+                raise error
+            wait = settings.start_timeout if options.wait < 0 else options.wait
+            for storage in settings.only(options.storage):
+                findings.append(Finding(settings, storage))
+                findings[-1].look(time.monotonic() + wait)
+        except Misconfigured as error_:
+            findings.append(Finding(settings, None))
+            findings[-1].problem(UNKNOWN, str(error_))
+    if options.json:
+        print(json.dumps([finding.facts for finding in findings], indent=2))
+    else:
+        print("\n".join(map(str, findings)))
+    return max((finding.facts["code"] for finding in findings), key=_BADNESS.index)
+
+
+def _with_wait(arguments: list[str]) -> list[str]:
+    """Let --wait stand before a file: argparse would take the file for its seconds."""
+    return [
+        "--wait=-1" if argument == "--wait" and not following.replace(".", "", 1).isdecimal() else argument
+        for argument, following in zip(arguments, [*arguments[1:], ""], strict=True)
+    ]
+
+
+def _load(files: list[str]):
+    """Return pairs of settings and None, or None and the error; and go on as the account that the settings name."""
+    loaded = []
+    for file in files:
+        try:
+            loaded.append((_settings.load(file), None))
+        except Misconfigured as error:
+            loaded.append((None, error))
+    users = {settings.user for settings, _ in loaded if settings}
+    if os.geteuid() == 0 and len(users) > 1:
+        return [(None, Misconfigured("the files name different users; look at each file on its own"))]
+    for index, (settings, _) in enumerate(loaded):
+        try:
+            if settings:
+                _settings.become(settings)
+        except Misconfigured as error:
+            loaded[index] = None, error
+    return loaded
+
+
+class Finding:
+    """What was found about one storage; `facts` is the object that --json prints, its keys always there."""
+
+    def __init__(self, settings: _settings.Settings | None, storage: _settings.Storage | None):
+        self.settings = settings
+        self.storage = storage
+        self.facts = {
+            "service": settings and settings.service,
+            "storage": storage and storage.name,
+            "status": "OK",
+            "code": OK,
+            "problems": [],  # sentences, the worst first
+            "last_commit": None,  # seconds since the epoch; null for an empty storage
+            "empty": None,
+            "size": None,  # bytes
+            "clients": None,
+            "disks": [],  # path, free (bytes), free_percent
+            "certificates": [],  # path, name, crl, ends (seconds since the epoch, null: never), days_left
+            "restart_needed": None,
+            "last_pack": None,  # what PATH.pack.json holds
+        }
+        self._problems = []
+
+    def problem(self, code: int, sentence: str) -> None:
+        self._problems.append((code, " ".join(sentence.split())))
+        self._problems.sort(key=lambda problem: -_BADNESS.index(problem[0]))
+        self.facts["code"] = self._problems[0][0]
+        self.facts["status"] = _NAMES[self.facts["code"]]
+        self.facts["problems"] = [sentence for _, sentence in self._problems]
+
+    def look(self, deadline: float) -> None:
+        answer = how = None
+        try:
+            how = _server.client(self.settings, self.storage)
+            answer = _reach(how, deadline)
+            self._open(how, answer)
+        except Misconfigured as error:
+            self.problem(UNKNOWN, str(error))
+        except Failure as failure:
+            self.problem(CRITICAL, str(failure))
+        self._look_at_certificates(how, answer)
+        self._look_at_disks()
+        self._look_at_pack()
+
+    def _open(self, how: _server.Client, answer: _server.Answer) -> None:
+        self.facts["clients"] = answer.storages[how.storage].get("connections")
+        with _limit(how.timeout), _server.opened(how, answer, read_only=True) as client:
+            last = client.lastTransaction()
+            self.facts["empty"] = last == ZODB.utils.z64
+            self.facts["size"] = client.getSize()
+            if self.facts["empty"]:
+                return
+            self.facts["last_commit"] = persistent.timestamp.TimeStamp(last).timeTime()
+            try:
+                client.load(ZODB.utils.z64)
+            except ZODB.POSException.POSKeyError:
+                self.problem(CRITICAL, "there are transactions, but no root object")
+
+    def _look_at_certificates(self, how: _server.Client | None, answer: _server.Answer | None) -> None:
+        settings, now = self.settings, time.time()
+        documents, folders = [], set()
+        for path in settings.certificates:
+            try:
+                found = _certificates.read(path)
+            except Failure as failure:
+                self.problem(CRITICAL, str(failure))
+                continue
+            documents += found
+            if os.path.isdir(path):
+                folders.add(path)
+                for crl in [document for document in found if document.crl]:
+                    self.problem(CRITICAL, f"ZEO ignores the {crl}, in a folder; put authority and CRL into one file")
+        self._look_at_restart(how, answer, documents, folders)
+        if answer and answer.certificate and answer.certificate not in [document.der for document in documents]:
+            where = f"of the server on {_server.label(answer.address)}"
+            documents.append(_certificates.parse(where, False, answer.certificate))
+        for document in {document.der: document for document in documents}.values():
+            left = document.days_left(now)
+            self.facts["certificates"].append(
+                {
+                    "path": document.path,
+                    "name": document.name,
+                    "crl": document.crl,
+                    "ends": document.ends,
+                    "days_left": None if left is None else round(left, 2),
+                }
+            )
+            warn = settings.crl_days if document.crl else settings.certificate_days
+            if left is not None and left < 0:
+                refused = ", so that the server refuses everybody" if document.crl else ""
+                self.problem(CRITICAL, f"{document} expired {_days(-left)} ago{refused}")
+            elif left is not None and left < warn:
+                critical = not document.crl and left < warn / 3
+                self.problem(CRITICAL if critical else WARNING, f"{document} expires in {_days(left)}")
+            if document.begins > now:
+                self.problem(CRITICAL, f"{document} is valid only in {_days((document.begins - now) / _DAY)}")
+
+    def _look_at_restart(self, how, answer, documents, folders) -> None:
+        """Say whether the server still goes by other certificates than the files hold.
+
+        It reads them when it starts. What it presents is seen on the wire; of authorities and CRLs, all that can be
+        seen is that the file is younger than the process. A pinned folder may grow without a restart, and the
+        certificate of these tools is not the server's.
+        """
+        if not answer or not answer.certificate or not documents:
+            return
+        self.facts["restart_needed"] = False
+        service = self.settings.service
+        if answer.certificate not in [document.der for document in documents]:
+            self.facts["restart_needed"] = True
+            self.problem(WARNING, f"{service} still presents a certificate that is in none of the files; restart it")
+            return
+        started = _started(service) or _told_start(answer)
+        mine = os.path.realpath(how.tls.certificate)
+        for path in self.settings.certificates:
+            served = any(document.path == path and document.der == answer.certificate for document in documents)
+            if path in folders or served or os.path.realpath(path) == mine:
+                continue
+            with contextlib.suppress(OSError):
+                changed = max(os.stat(path).st_mtime, os.lstat(path).st_mtime)
+                if started and changed > started + 1:
+                    self.facts["restart_needed"] = True
+                    self.problem(WARNING, f"{path} is younger than {service}, which goes by the old one; restart it")
+
+    def _look_at_disks(self) -> None:
+        devices = set()
+        for path in filter(None, (os.path.dirname(self.storage.path), self.storage.blob_dir)):
+            try:
+                device, usage = os.stat(path).st_dev, shutil.disk_usage(path)
+            except OSError as error:
+                self.problem(UNKNOWN, f"the free space of {path} cannot be read: {reason(error)}")
+                continue
+            if device in devices:
+                continue
+            devices.add(device)
+            percent = 100 * usage.free / ((usage.used + usage.free) or 1)  # as df counts, without what is root's
+            self.facts["disks"].append({"path": path, "free": usage.free, "free_percent": round(percent, 2)})
+            limit = self.storage.disk_warning
+            if percent < limit:
+                code = CRITICAL if percent < limit / 2 else WARNING
+                self.problem(code, f"only {percent:.1f}% of the disk of {path} is free, {_pack.human(usage.free)}")
+
+    def _look_at_pack(self) -> None:
+        expected = self.storage.pack_expected_days * _DAY
+        try:
+            self.facts["last_pack"] = record = _pack.read_record(self.storage.path)
+        except Failure as failure:
+            self.problem(WARNING, str(failure))
+            return
+        if not expected:
+            return
+        if record and record.get("error"):
+            self.problem(WARNING, f"the last pack failed: {record['error']}")
+        elif record and record.get("report") not in (None, "sent"):
+            self.problem(WARNING, f"of the last pack, {record['report']}")
+        packed = record and record.get("last_success")
+        since = packed or os.stat(self.settings.file).st_mtime  # never packed: since packs were configured
+        if time.time() - since > expected:
+            when = f"{_days((time.time() - packed) / _DAY)} ago" if packed else "never"
+            self.problem(WARNING, f"the last successful pack was {when}, one is due every {_days(expected / _DAY)}")
+
+    def __str__(self) -> str:
+        facts = self.facts
+        names = "/".join(filter(None, ((facts["service"] or "zodb-health").removesuffix(".service"), facts["storage"])))
+        text = "; ".join([*facts["problems"], *self._summary()]).replace("|", "/")
+        measured = " ".join(self._measured())
+        return f"{facts['status']} {names}: {text}" + (f" | {measured}" if measured else "")
+
+    def _summary(self):
+        facts = self.facts
+        if facts["empty"]:
+            yield "empty, nothing was committed yet"
+        if facts["last_commit"] is not None:
+            moment = datetime.datetime.fromtimestamp(facts["last_commit"], datetime.UTC)
+            yield f"last commit {moment:%Y-%m-%d %H:%M:%S} UTC, {_pack.human(facts['size'])}"
+        for disk in facts["disks"]:
+            yield f"disk {disk['free_percent']:.0f}% free"
+        for crl, name in (False, "certificates"), (True, "CRL"):
+            left = self._least_days(crl)
+            if left is not None:
+                yield f"{name} {left:.0f} days left"
+        if (facts["last_pack"] or {}).get("last_success"):
+            yield f"packed {_days((time.time() - facts['last_pack']['last_success']) / _DAY)} ago"
+
+    def _measured(self):
+        facts, settings = self.facts, self.settings
+        if facts["size"] is not None:
+            yield f"size={facts['size']}B"
+        if facts["last_commit"] is not None:
+            yield f"commit_age={max(0, time.time() - facts['last_commit']):.0f}s"
+        if facts["clients"] is not None:
+            yield f"clients={facts['clients']}"
+        for label, disk in zip(("disk_free", "blob_disk_free"), facts["disks"], strict=False):
+            limit = self.storage.disk_warning
+            yield f"{label}={disk['free_percent']}%;{limit}:;{limit / 2:g}:;0;100"
+        left = self._least_days(False)
+        if left is not None:
+            yield f"certificate_days={left};{settings.certificate_days}:;{settings.certificate_days / 3:.4g}:"
+        left = self._least_days(True)
+        if left is not None:
+            yield f"crl_days={left};{settings.crl_days}:;0:"
+        if (facts["last_pack"] or {}).get("last_success"):
+            expected = self.storage.pack_expected_days * _DAY
+            yield f"pack_age={time.time() - facts['last_pack']['last_success']:.0f}s;{expected or ''}".rstrip(";")
+
+    def _least_days(self, crl: bool) -> float | None:
+        found = [entry["days_left"] for entry in self.facts["certificates"] if entry["crl"] == crl]
+        return min((left for left in found if left is not None), default=None)
+
+
+def _reach(how: _server.Client, deadline: float) -> _server.Answer:
+    while True:
+        try:
+            return _server.reach(how, read_only=True)
+        except NotListening:
+            if time.monotonic() + _POLL > deadline:
+                raise
+            time.sleep(_POLL)
+
+
+@contextlib.contextmanager
+def _limit(seconds: int):
+    """Give up after so many seconds: a ZEO client waits for ever for an answer of a server that it is connected to."""
+
+    def give_up(*_):
+        raise Failure(f"the server does not answer a client within {seconds} s")
+
+    signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(max(seconds, 1))
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+
+
+def _started(service: str) -> float | None:
+    """Return when systemd started the service, seconds since the epoch; None without systemd or such a service."""
+    if not os.path.isdir("/run/systemd/system"):
+        return None
+    command = ["systemctl", "show", "--value", "--property=ExecMainStartTimestampMonotonic", "--", service]
+    try:
+        output = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+        ago = time.monotonic() - int(output) / 1e6
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    return None if int(output) == 0 else time.time() - ago
+
+
+def _told_start(answer: _server.Answer) -> float | None:
+    """Return when the server says it started: once its storages were open, which may be minutes after its process."""
+    for statistics in answer.storages.values():
+        with contextlib.suppress(KeyError, ValueError, OverflowError):
+            return time.mktime(time.strptime(statistics["start"]))
+    return None
+
+
+def _days(days: float) -> str:
+    if days < 2:
+        return f"{days * 24:.0f} hours"
+    return f"{days:.0f} days"

@@ -1,0 +1,280 @@
+# Copyright: (c) 2026, pyams.zodb contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""zodb-pack FILE.toml [--storage NAME]: packs the storages of a ZEO server, and reports by mail.
+
+One storage after the other, also after one has failed. For each: the lock is taken, the disk must have room for the
+copy that a pack writes, the server packs and is waited for, the outcome is written to PATH.pack.json and mailed.
+
+The lock is a flock on PATH.pack-lock, PATH being that of Data.fs. Another job holds packs off with
+`flock PATH.pack-lock COMMAND`; a pack that finds it held does not wait.
+
+Exit status, of several storages the first of this list: 2 wrong usage or configuration, 1 a pack failed, 4 not enough
+disk, 3 another job holds the lock, 5 packed but a report could not be sent, 0 packed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import email.message
+import email.utils
+import fcntl
+import json
+import logging
+import os
+import shutil
+import signal
+import smtplib
+import socket
+import sys
+import time
+
+import ZEO.Exceptions
+import ZODB.POSException
+
+from pyams_zodb_tools import _server, _settings
+from pyams_zodb_tools._errors import Failure, Locked, Misconfigured, NoSpace, reason
+
+_STATUS = {Misconfigured: 2, NoSpace: 4, Locked: 3}
+_PRECEDENCE = (2, 1, 4, 3, 5, 0)
+_SMTP_TIMEOUT = 60  # seconds
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="zodb-pack", description=__doc__.split("\n\n", maxsplit=1)[0])
+    parser.add_argument("file", metavar="FILE.toml")
+    parser.add_argument("--storage", metavar="NAME", help="pack this one only")
+    options = parser.parse_args(arguments)
+    logging.getLogger().addHandler(logging.NullHandler())  # ZEO logs tracebacks; what they mean is in our sentences
+    try:
+        settings = _settings.load(options.file)
+        storages = settings.only(options.storage)
+        _settings.become(settings)
+    except Misconfigured as error:
+        _say(str(error))
+        return 2
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        statuses = {pack(settings, storage) for storage in storages}
+    except KeyboardInterrupt:
+        return 1
+    return next(status for status in _PRECEDENCE if status in statuses)
+
+
+def pack(settings: _settings.Settings, storage: _settings.Storage) -> int:
+    """Pack one storage, record and report the outcome, and return the exit status for it."""
+    before = read_record(storage.path) or {}
+    record = {
+        "storage": storage.name,
+        "outcome": "packed",  # or failed, misconfigured, no space, locked
+        "error": None,
+        "started": time.time(),
+        "finished": None,
+        "days": storage.pack_days,
+        "size_before": _size(storage.path),
+        "size_after": None,
+        "old_size": None,  # of Data.fs.old, where the pack keeps it
+        "disk_free": None,
+        "report": None,  # sent, or why it was not; None where nobody wants one
+        "last_success": before.get("last_success"),
+    }
+    status, stopped = 0, None
+    try:
+        with held(storage.path):
+            _check_space(storage.path)
+            _pack(_server.client(settings, storage), storage)
+    except Failure as failure:
+        status = _STATUS.get(type(failure), 1)
+        record.update(outcome=_OUTCOMES[status], error=str(failure))
+    except KeyboardInterrupt as error:
+        status, stopped = 1, error
+        record.update(outcome="failed", error="zodb-pack was stopped; the server goes on with the pack that it began")
+    record["finished"] = time.time()
+    record["size_after"] = _size(storage.path)
+    record["old_size"] = _size(storage.path + ".old")
+    with contextlib.suppress(OSError):
+        record["disk_free"] = shutil.disk_usage(os.path.dirname(storage.path)).free
+    if status == 0:
+        record["last_success"] = record["finished"]
+    _say(f"{storage.name}: {_summary(record)}")
+    _write_record(storage, record)
+    if settings.mail.report:
+        try:
+            _send(settings, _report(settings, storage, record))
+            record["report"] = "sent"
+        except (OSError, smtplib.SMTPException, ValueError) as error:
+            record["report"] = f"the report could not be sent by {settings.mail.server}: {reason(error)}"
+            _say(f"{storage.name}: {record['report']}")
+            status = status or 5
+        _write_record(storage, record)
+    if stopped:
+        raise stopped
+    return status
+
+
+_OUTCOMES = {1: "failed", 2: "misconfigured", 3: "locked", 4: "no space"}
+
+
+def read_record(path: str) -> dict | None:
+    """Return what the last pack of the storage recorded, None before the first. Raises Failure if it is unreadable."""
+    try:
+        with open(path + ".pack.json", encoding="utf-8") as source:
+            record = json.load(source)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise Failure(f"{path}.pack.json cannot be read: {reason(error)}") from error
+    return record
+
+
+@contextlib.contextmanager
+def held(path: str):
+    """Hold the pack lock of a storage. Raises Locked where another job does."""
+    lock = path + ".pack-lock"
+    try:
+        descriptor = os.open(lock, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise Failure(f"the lock {lock} cannot be opened: {reason(error)}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Locked(f"{_holder(descriptor)} holds the lock {lock}; nothing was packed") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _holder(descriptor: int) -> str:
+    inode = os.fstat(descriptor).st_ino
+    with contextlib.suppress(OSError, ValueError), open("/proc/locks", encoding="ascii") as locks:
+        for line in locks:  # "1: FLOCK  ADVISORY  WRITE 4242 fe:01:12345 0 EOF"
+            fields = line.split()
+            if fields[1] == "FLOCK" and int(fields[5].rsplit(":", 1)[1]) == inode:
+                with open(f"/proc/{int(fields[4])}/comm", encoding="utf-8", errors="replace") as name:
+                    return f"process {fields[4]} ({name.read().strip()})"
+    return "another job"
+
+
+def _check_space(path: str) -> None:
+    """Raise NoSpace unless the file system could hold a second Data.fs.
+
+    A FileStorage copies what it keeps into Data.fs.pack before it gives anything free; but first it removes the
+    Data.fs.old of the pack before, and overwrites what a pack that was killed left.
+    """
+    size = _size(path)
+    if size is None:
+        raise Failure(f"{path} cannot be read, so that the room for the pack is unknown")
+    needed = size + size // 20
+    try:
+        free = shutil.disk_usage(os.path.dirname(path)).free
+    except OSError as error:
+        raise Failure(f"the free space for {path} cannot be read: {reason(error)}") from error
+    free += (_allocated(path + ".old") or 0) + (_allocated(path + ".pack") or 0)
+    if free < needed:
+        folder = os.path.dirname(path)
+        raise NoSpace(f"{folder} has {human(free)} for the copy, a pack may need {human(needed)}; nothing was packed")
+
+
+def _pack(how: _server.Client, storage: _settings.Storage) -> None:
+    # A pack asks for no more than reading. But a storage that refuses writers is fenced off, and is not packed either.
+    answer = _server.reach(how, read_only=False)
+    try:
+        with _server.opened(how, answer, read_only=False) as client:
+            client.pack(days=storage.pack_days, wait=True)
+    except ZODB.POSException.ReadOnlyError as error:
+        raise Failure(f"the storage {storage.name!r} is read-only; nothing was packed") from error
+    except ZEO.Exceptions.ServerException as error:
+        name, details = (*error.args, ())[:2]
+        text = ", ".join(map(str, details)) if isinstance(details, tuple) else str(details)
+        raise Failure(f"the server could not pack: {str(name).rpartition('.')[2]}: {text}") from error
+    except ZODB.POSException.POSError as error:
+        raise Failure(f"the server could not pack: {type(error).__name__}: {reason(error)}") from error
+
+
+def _write_record(storage: _settings.Storage, record: dict) -> None:
+    target = storage.path + ".pack.json"
+    try:
+        with open(target + ".new", "w", encoding="utf-8") as file:
+            json.dump(record, file, indent=2)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(target + ".new", target)
+    except OSError as error:
+        _say(f"{storage.name}: {target} cannot be written: {reason(error)}")
+
+
+def _summary(record: dict) -> str:
+    if record["error"]:
+        return record["error"]
+    duration = record["finished"] - record["started"]
+    return f"packed, {human(record['size_before'])} became {human(record['size_after'])} in {duration:.0f} s"
+
+
+def _report(settings: _settings.Settings, storage: _settings.Storage, record: dict) -> email.message.EmailMessage:
+    message = email.message.EmailMessage()
+    outcome = "packed" if record["error"] is None else "NOT packed"
+    message["Subject"] = f"{settings.title}: storage {storage.name} {outcome}"
+    message["From"] = settings.mail.sender
+    message["To"] = ", ".join(settings.mail.report)
+    message["Date"] = email.utils.localtime()
+    message["Message-ID"] = email.utils.make_msgid(domain=socket.getfqdn())
+    message["Auto-Submitted"] = "auto-generated"
+    old = record["old_size"]
+    lines = [
+        f"{settings.service} on {socket.getfqdn()}, storage {storage.name}: {_summary(record)}.",
+        "",
+        f"Data:         {storage.path}",
+        f"Size before:  {human(record['size_before'])}",
+        f"Size after:   {human(record['size_after'])}",
+        f"Duration:     {record['finished'] - record['started']:.0f} s",
+        f"Undo kept:    {storage.pack_days} day{'' if storage.pack_days == 1 else 's'}",
+        f"Data.fs.old:  {'not there' if old is None else human(old)}",
+        f"Disk free:    {human(record['disk_free'])}",
+    ]
+    message.set_content("\n".join(lines) + "\n")
+    return message
+
+
+def _send(settings: _settings.Settings, message: email.message.EmailMessage) -> None:
+    host, port = settings.mail.address()
+    with smtplib.SMTP(host, port, timeout=_SMTP_TIMEOUT) as connection:
+        refused = connection.send_message(message)
+    if refused:
+        raise smtplib.SMTPRecipientsRefused(refused)
+
+
+def _size(path: str) -> int | None:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return None
+
+
+def _allocated(path: str) -> int | None:
+    try:
+        return os.stat(path).st_blocks * 512
+    except OSError:
+        return None
+
+
+def human(count: float | None) -> str:
+    """Return a size as people write it, with 1 KB = 1024 bytes as ZConfig has it."""
+    if count is None:
+        return "unknown"
+    unit = "bytes"
+    for larger in "KB", "MB", "GB", "TB":
+        if abs(count) < 1024:
+            break
+        count, unit = count / 1024, larger
+    return f"{count:.0f} bytes" if unit == "bytes" else f"{count:.1f} {unit}"
+
+
+def _stop(*_) -> None:
+    raise KeyboardInterrupt
+
+
+def _say(text: str) -> None:
+    print(f"zodb-pack: {' '.join(text.split())}", file=sys.stderr, flush=True)

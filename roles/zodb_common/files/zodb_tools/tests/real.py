@@ -1,0 +1,353 @@
+# Copyright: (c) 2026, pyams.zodb contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Real things for the tests: ZEO servers, certificates and CRLs by openssl, an SMTP listener, small disks.
+
+The tests run in a virtualenv made of a lock, requirements.txt beside this file and the distribution itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import email
+import email.policy
+import json
+import os
+import pathlib
+import signal
+import socket
+import socketserver
+import subprocess
+import sys
+import textwrap
+import time
+
+import transaction
+import ZODB
+import ZODB.blob
+import ZODB.config
+
+SCRIPTS = pathlib.Path(sys.executable).parent
+MAIL = {"server": "localhost:1", "sender": "zodb@example.org", "report": []}
+
+
+def command(script: str, *arguments, **options) -> subprocess.CompletedProcess:
+    """Run one of the distribution's commands to its end."""
+    return subprocess.run(
+        [SCRIPTS / script, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False, **options
+    )
+
+
+@contextlib.contextmanager
+def started(script: str, *arguments):
+    """One of the distribution's commands, running; killed if it still does at the end."""
+    process = subprocess.Popen(
+        [SCRIPTS / script, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def until(condition, seconds: float = 15):
+    """Wait until the condition holds, and return what it returned."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+    return value
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@dataclasses.dataclass
+class Server:
+    """A runzeo process over FileStorages with blobs, one for each storage named."""
+
+    folder: pathlib.Path
+    names: list[str]
+    tls: tuple | None = None  # certificate, key, authenticate
+    options: dict = dataclasses.field(default_factory=dict)  # further lines of a <filestorage>, by storage
+    zeo: str = ""  # further lines of <zeo>
+    address: str = ""
+    client_tls: tuple | None = None  # what its clients use
+    process: subprocess.Popen | None = None
+
+    def __post_init__(self):
+        self.address = self.address or f"127.0.0.1:{free_port()}"
+        self.log = self.folder / "zeo.log"
+
+    def data(self, name: str) -> pathlib.Path:
+        return self.folder / name / "Data.fs"
+
+    def start(self) -> Server:
+        storages = ""
+        for name in self.names:
+            self.data(name).parent.mkdir(parents=True, exist_ok=True)
+            blobs = self.data(name).parent / "blobs"
+            storages += f"<filestorage {name}>\npath {self.data(name)}\nblob-dir {blobs}\n"
+            storages += f"{self.options.get(name, '')}\n</filestorage>\n"
+        self.folder.joinpath("zeo.conf").write_text(
+            f"<zeo>\naddress {self.address}\n{self.zeo}\n{_ssl(self.tls)}</zeo>\n{storages}"
+        )
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [SCRIPTS / "runzeo", "-C", self.folder / "zeo.conf"],
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": str(self.folder)},
+            )
+        until(lambda: self.process.poll() is not None or self._listens())
+        assert self.process.poll() is None, self.log.read_text()
+        return self
+
+    def _listens(self) -> bool:
+        with contextlib.suppress(OSError):
+            if "/" in self.address:
+                with socket.socket(socket.AF_UNIX) as probe:
+                    probe.connect(self.address)
+                return True
+            host, _, port = self.address.rpartition(":")
+            socket.create_connection((host, int(port)), 1).close()
+            return True
+        return False
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        if self.process:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.send_signal(number)
+            self.process.wait(10)
+            self.process = None
+
+    def section(self, storage: str, tls: tuple | None = None, wait: int = 5, more: str = "") -> str:
+        """Return a <clientstorage> section for one of its storages."""
+        return (
+            f"%import ZEO\n<clientstorage>\nserver {self.address}\nstorage {storage}\nwait-timeout {wait}\n{more}"
+            f"{_ssl(tls or self.client_tls)}</clientstorage>\n"
+        )
+
+    @contextlib.contextmanager
+    def database(self, name: str):
+        """A ZODB database over a real client, with blobs."""
+        section = self.section(name, more=f"blob-dir {self.folder / 'cache' / name}\n")
+        database = ZODB.DB(ZODB.config.storageFromString(section))
+        try:
+            yield database
+        finally:
+            database.close()
+
+    def fill(self, name: str, revisions: int = 5, size: int = 20000) -> None:
+        """Commit so many revisions of one object of that size, and of a blob."""
+        with self.database(name) as database, database.transaction() as connection:
+            connection.root()["blob"] = ZODB.blob.Blob(b"0")
+        with self.database(name) as database:
+            for revision in range(revisions):
+                with database.transaction() as connection:
+                    connection.root()["text"] = str(revision) * size
+                    with connection.root()["blob"].open("w") as blob:
+                        blob.write(str(revision).encode() * 1000)
+
+    def content(self, name: str) -> tuple:
+        with self.database(name) as database:
+            connection = database.open()
+            try:
+                root = connection.root()
+                with root["blob"].open() as blob:
+                    return root["text"], blob.read()
+            finally:
+                transaction.abort()
+                connection.close()
+
+
+def _ssl(tls: tuple | None) -> str:
+    if not tls:
+        return ""
+    return "<ssl>\ncertificate {}\nkey {}\nauthenticate {}\n</ssl>\n".format(*tls)
+
+
+def write_settings(file: pathlib.Path, server: Server, *names: str, **changes) -> pathlib.Path:
+    """Write the TOML file of zodb-pack and zodb-health for storages of a server; `changes` go by key."""
+    settings = {
+        "service": "zeo-test.service",
+        "title": "Test site",
+        "start_timeout": 10,
+        "certificates": [],
+        "certificate_days": 20,
+        "crl_days": 14,
+    }
+    storage = {"pack_days": 0, "pack_expected_days": 0, "disk_warning": 0}
+    mail = dict(MAIL)
+    sections = {}
+    for key, value in changes.items():
+        target = storage if key in storage else mail if key in mail else sections if key == "sections" else settings
+        if key == "sections":
+            sections.update(value)
+        else:
+            target[key] = value
+    lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
+    lines += ["[mail]", *(f"{key} = {json.dumps(value)}" for key, value in mail.items())]
+    for name in names or server.names:
+        entry = {
+            **storage,
+            "name": name,
+            "path": str(server.data(name)),
+            "blob_dir": str(server.data(name).parent / "blobs"),
+            "zconfig": sections.get(name, server.section(name)),
+        }
+        lines += ["[[storages]]", *(f"{key} = {json.dumps(value)}" for key, value in entry.items())]
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+class Authority:
+    """Certificates and CRLs, made by openssl."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.folder = folder
+        folder.joinpath("index.txt").write_text("")
+        folder.joinpath("openssl.cnf").write_text(
+            textwrap.dedent(f"""\
+                [ca]
+                default_ca = this
+                [this]
+                database = {folder}/index.txt
+                new_certs_dir = {folder}
+                rand_serial = yes
+                certificate = {folder}/ca.crt
+                private_key = {folder}/ca.key
+                default_md = sha256
+                policy = policy
+                x509_extensions = leaf
+                unique_subject = no
+                [policy]
+                commonName = supplied
+                [req]
+                distinguished_name = name
+                [name]
+                [root]
+                basicConstraints = critical,CA:TRUE
+                keyUsage = critical,keyCertSign,cRLSign
+                subjectKeyIdentifier = hash
+                [leaf]
+                basicConstraints = critical,CA:FALSE
+                keyUsage = critical,digitalSignature
+                extendedKeyUsage = serverAuth,clientAuth
+                subjectAltName = DNS:localhost,IP:127.0.0.1
+                subjectKeyIdentifier = hash
+                authorityKeyIdentifier = keyid
+                [pinned]
+                basicConstraints = critical,CA:FALSE
+                keyUsage = critical,digitalSignature
+                extendedKeyUsage = serverAuth,clientAuth
+                subjectAltName = DNS:localhost,IP:127.0.0.1
+                subjectKeyIdentifier = hash
+                """)
+        )
+        self._request("ca", "-x509", "-days", "3650", "-extensions", "root")
+        self.ca = folder / "ca.crt"
+
+    def _openssl(self, *arguments) -> None:
+        subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, cwd=self.folder)
+
+    def _request(self, name: str, *arguments) -> None:
+        key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", f"{name}.key")
+        names = ("-config", "openssl.cnf", "-subj", f"/CN={name}")
+        self._openssl("req", *key, *names, "-out", f"{name}.crt", *arguments)
+
+    def pinned(self, name: str, days: int = 100) -> tuple[pathlib.Path, pathlib.Path]:
+        """Return certificate and key, signed by itself, as the role makes them."""
+        self._request(name, "-x509", "-days", days, "-extensions", "pinned")
+        return self.folder / f"{name}.crt", self.folder / f"{name}.key"
+
+    def signed(self, name: str, begins: float = -1, ends: float = 100) -> tuple[pathlib.Path, pathlib.Path]:
+        """Return certificate and key, signed by the authority; its dates in days from now."""
+        self._request(name)
+        self.folder.joinpath(f"{name}.crt").rename(self.folder / f"{name}.csr")
+        dates = ("-startdate", stamp(begins), "-enddate", stamp(ends))
+        files = ("-in", f"{name}.csr", "-out", f"{name}.crt", "-notext")
+        self._openssl("ca", "-batch", "-config", "openssl.cnf", *dates, *files)
+        return self.folder / f"{name}.crt", self.folder / f"{name}.key"
+
+    def revoke(self, name: str) -> None:
+        self._openssl("ca", "-config", "openssl.cnf", "-revoke", f"{name}.crt")
+
+    def crl(self, begins: float = -1, ends: float = 30) -> pathlib.Path:
+        """Return a CRL; its dates in days from now."""
+        dates = ("-crl_lastupdate", stamp(begins), "-crl_nextupdate", stamp(ends))
+        self._openssl("ca", "-config", "openssl.cnf", "-gencrl", *dates, "-out", "crl.pem")
+        return self.folder / "crl.pem"
+
+    def bundle(self, name: str = "bundle.pem", **dates) -> pathlib.Path:
+        """Return one file with the authority and its CRL."""
+        path = self.folder / name
+        path.write_bytes(self.ca.read_bytes() + self.crl(**dates).read_bytes())
+        return path
+
+
+def stamp(days: float) -> str:
+    """Return a moment, in days from now, as openssl reads it."""
+    moment = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
+    return moment.strftime("%Y%m%d%H%M%SZ")
+
+
+class Mailbox(socketserver.ThreadingTCPServer):
+    """An SMTP server that keeps what it gets: enough of RFC 5321 for smtplib."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self, refused: tuple[str, ...] = ()):
+        super().__init__(("127.0.0.1", 0), _Session)
+        self.refused = refused
+        self.messages = []  # (sender, recipients, message)
+        self.name = f"127.0.0.1:{self.server_address[1]}"
+
+
+class _Session(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        sender, recipients = None, []
+        self._say(220, "ready")
+        for line in self.rfile:
+            verb, _, rest = line.decode().strip().partition(" ")
+            address = rest.partition("<")[2].partition(">")[0]
+            if verb.upper() in ("EHLO", "HELO", "RSET", "NOOP"):
+                self._say(250, "fine")
+            elif verb.upper() == "MAIL":
+                sender, recipients = address, []
+                self._say(250, "fine")
+            elif verb.upper() == "RCPT" and address in self.server.refused:
+                self._say(550, "no such user")
+            elif verb.upper() == "RCPT":
+                recipients.append(address)
+                self._say(250, "fine")
+            elif verb.upper() == "DATA":
+                self._say(354, "go on")
+                data = b"".join(iter(self.rfile.readline, b".\r\n"))
+                message = email.message_from_bytes(data.replace(b"\r\n..", b"\r\n."), policy=email.policy.default)
+                self.server.messages.append((sender, recipients, message))
+                self._say(250, "fine")
+            elif verb.upper() == "QUIT":
+                self._say(221, "bye")
+                return
+            else:
+                self._say(502, "what?")
+
+    def _say(self, code: int, text: str) -> None:
+        self.wfile.write(f"{code} {text}\r\n".encode())
+
+
+def on_small_disk(folder: pathlib.Path, size: str, script: str) -> subprocess.CompletedProcess:
+    """Run a shell script while a tmpfs of that size lies over the folder, for the script alone."""
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    mount = f"mount -t tmpfs -o size={size} tmpfs {folder} && {script}"
+    return subprocess.run(
+        ["unshare", "--mount", *user, "sh", "-euc", mount], capture_output=True, text=True, timeout=60, check=False
+    )
