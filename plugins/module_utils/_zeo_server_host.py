@@ -1,0 +1,563 @@
+# Copyright: (c) 2026, pyams.zodb contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Private to pyams.zodb: what keeps a host from serving the entries of C(zeo_server_instances). Pure functions.
+
+host is the result of M(pyams.zodb.zodb_host_info) for the questions of _zeo_server.questions(): a rule that looks for
+what was not asked raises KeyError, so that none is passed over in silence.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+
+from ansible_collections.pyams.zodb.plugins.module_utils import _zeo_conf
+from ansible_collections.pyams.zodb.plugins.module_utils._zeo_values import (
+    SOCKET_PATH,
+    above,
+    address,
+    inside,
+    listed,
+    show,
+    temporary,
+)
+
+PYTHONS = ("3.11", "3.12", "3.13")
+PLATFORMS = (("debian", "12"), ("debian", "13"))
+MB = 1024 * 1024
+SERVER_SPACE = 100  # MB for a new storage: the first transactions, the index and the log
+VIRTUALENV_SPACE = 300  # MB for a new virtualenv; ZEO's takes 110, and pip unpacks beside it
+OURS = "pyams.zodb"  # in the header of every file of the role
+READ, WRITE, ENTER = 4, 2, 1
+
+
+class Account:
+    """Who the server runs as, and what its permissions are. user and group are names, root and the "
+    "login user's included."""
+
+    def __init__(self, settings: dict, host: dict):
+        self.root = host["host"]["euid"] == 0
+        self.user = settings["user"] if self.root else host["host"]["user"]
+        self.group = settings["group"] if self.root else None
+
+    def may(self, info: dict, bit: int) -> bool | None:
+        """Return whether it may READ, WRITE or ENTER a path; null if only a group of somebody else's "
+        "may: it may be in it."""
+        mode = int(info["mode"], 8)
+        if info["owner"] == self.user:
+            return bool(mode & (bit << 6))
+        if info["group"] == self.group:
+            return bool(mode & (bit << 3))
+        return True if mode & bit else None if mode & (bit << 3) else False
+
+
+def refusals(sound: list[tuple[str, dict]], settings: dict, host: dict) -> list[str]:
+    """Return a sentence for everything that is wrong on a host.
+
+    sound: (beginning of the entry's sentences, completed entry) of the entries that are right in themselves.
+    """
+    account = Account(settings, host)
+    manager = _manager(settings, host)
+    found = [*_platform_rules(settings, host), *_account_rules(settings, host, account)]
+    found += _space_rules(settings, host)
+    found += _wheelhouse_rules(settings, host)
+    for where, instance in sound:
+        found += [where + sentence for sentence in _entry_rules(instance, settings, host, account, manager)]
+    return found
+
+
+def own_files(instance: dict) -> list[str]:
+    """Return the files of an entry whose text tells whether the role wrote them."""
+    name = instance["name"]
+    return [instance["conf"], f"/etc/systemd/system/zeo-{name}.service", f"/etc/init.d/zeo-{name}"]
+
+
+def _manager(settings: dict, host: dict) -> str:
+    wanted = settings["service_manager"]
+    if wanted != "auto":
+        return wanted
+    return "systemd" if host["host"]["euid"] == 0 and host["host"]["systemd"] else "zdaemon"
+
+
+# The host
+
+
+def _platform_rules(settings: dict, host: dict) -> Iterator[str]:
+    about, python = host["host"], host["python"]
+    platform = (about["distribution"], about["version"])
+    if platform not in PLATFORMS and not settings["allow_untested_platform"]:
+        shown = " ".join(part for part in platform if part) or "without /etc/os-release"
+        yield (
+            f"zeo_server_allow_untested_platform false: this host is {shown}, and Debian 12 and 13 are tested; "
+            "set it to true to go on at your own risk."
+        )
+    if settings["service_manager"] == "systemd" and not about["systemd"]:
+        yield "zeo_server_service_manager systemd: systemd does not run this host; choose zdaemon, or auto."
+    elif settings["service_manager"] == "systemd" and about["euid"] != 0:
+        yield (
+            f"zeo_server_service_manager systemd: only root can install units, and the task runs as {about['user']}; "
+            "set become: true, or choose zdaemon."
+        )
+    if not python["exists"]:
+        yield (
+            f"zeo_server_python {show(python['path'])} is not there or does not run; install it, or name "
+            "another Python."
+        )
+    elif python["version"] not in PYTHONS:
+        yield (
+            f"zeo_server_python {show(python['path'])} is Python {python['version']}, and the packages are locked for "
+            f"{listed(list(PYTHONS))}; name another Python."
+        )
+    elif not python["venv"] and not (about["euid"] == 0 and _debian_python(python, about)):
+        yield (
+            f"zeo_server_python {show(python['path'])} cannot make virtualenvs, its modules venv and "
+            "ensurepip are missing; "
+            "install them (Debian: python3-venv), or name another Python."
+        )
+
+
+def _debian_python(python: dict, about: dict) -> bool:
+    """Whether the role can install the missing package: Debian has one for its own Python."""
+    return about["distribution"] == "debian" and python["path"] in ("/usr/bin/python3", "/bin/python3")
+
+
+def _account_rules(settings: dict, host: dict, account: Account) -> Iterator[str]:
+    if not account.root:
+        folders = ["config_dir", "data_dir", "log_dir", "run_dir", "venv_dir"]
+        for folder in folders:
+            there, info = _nearest(settings[folder], host)
+            if account.may(info, WRITE) is False:
+                yield (
+                    f"zeo_server_{folder} {settings[folder]}: {there} is not writable for {account.user}, "
+                    "who runs the task; "
+                    "set become: true, or name a folder of your own."
+                )
+        return
+    user, groups = host["users"][settings["user"]], host["groups"]
+    if not settings["manage_user"]:
+        if not user["exists"]:
+            yield (
+                f"zeo_server_user {settings['user']} is not there, and zeo_server_manage_user is false; "
+                "create it, or set that to true."
+            )
+        for name in ("group", "client_group"):
+            if not groups[settings[name]]["exists"] and not (
+                name == "client_group" and settings[name] == settings["group"]
+            ):
+                yield (
+                    f"zeo_server_{name} {settings[name]} is not there, and zeo_server_manage_user is false; "
+                    "create it, or set that to true."
+                )
+    elif user["exists"] and not groups[settings["group"]]["exists"]:
+        yield (
+            f"zeo_server_group {settings['group']} is not there, and the user {settings['user']} has another group "
+            f"(number {user['gid']}); set zeo_server_group to that one, or create {settings['group']}."
+        )
+
+
+def _space_rules(settings: dict, host: dict) -> Iterator[str]:
+    folder = settings["venv_dir"]
+    built = any(
+        inside(path, folder) and path.endswith("/.complete") and info["exists"] for path, info in host["paths"].items()
+    )
+    free = host["paths"][folder]["free"]
+    if not built and free is not None and free < VIRTUALENV_SPACE * MB:
+        yield (
+            f"zeo_server_venv_dir {folder} has {free // MB} MB free, and a virtualenv takes {VIRTUALENV_SPACE} MB; "
+            "make room, or name a folder on another disk."
+        )
+
+
+def _wheelhouse_rules(settings: dict, host: dict) -> Iterator[str]:
+    folder = settings["wheelhouse"]
+    if not folder:
+        return
+    if not host["wheelhouse"]["exists"]:
+        yield (
+            f"zeo_server_wheelhouse {folder} is no folder that can be read on this host; copy the wheels "
+            "there, or leave it out."
+        )
+        return
+    python = host["python"]["version"]
+    there = {pair for file in host["wheelhouse"]["files"] for pair in _distributions(file, python)}
+    missing = []
+    for pin in settings["pins"]:
+        # A pin for some versions of Python, or systems, may rightly be absent.
+        partial = re.search(
+            r"python_(full_)?version|sys_platform|os_name|platform_(system|machine)", pin["marker"] or ""
+        )
+        if not partial and (pin["name"], pin["version"].lower()) not in there:
+            missing.append(f"{pin['name']}=={pin['version']}")
+    for package in settings["extra_packages"]:
+        match = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?!.*@)", package)
+        if match and _canonical(match[1]) not in {name for name, version in there}:
+            missing.append(package.strip())
+    if missing:
+        first = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        yield (
+            f"zeo_server_wheelhouse {folder} lacks {len(missing)} of the packages to install, for Python "
+            f"{python}: {first}; "
+            "add them with pip download."
+        )
+
+
+def _distributions(file: str, python: str | None) -> Iterator[tuple[str, str]]:
+    """Yield (name, version) of a file of a wheelhouse, if a Python of this version could install it."""
+    parts = file[:-4].split("-") if file.endswith(".whl") else []
+    if len(parts) >= 5:
+        pythons, abis = parts[-3].split("."), parts[-2].split(".")
+        minor = int((python or "3.0").split(".")[1])
+        if (
+            "py3" in pythons
+            or f"cp3{minor}" in pythons
+            or (
+                "abi3" in abis
+                and any(tag[:3] == "cp3" and tag[3:].isdigit() and int(tag[3:]) <= minor for tag in pythons)
+            )
+        ):
+            yield _canonical(parts[0]), parts[1].lower()
+    match = re.fullmatch(r"(.+)-([0-9][^-]*)\.(tar\.gz|zip)", file)
+    if match:
+        yield _canonical(match[1]), match[2].lower()
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+# An entry on the host
+
+
+def _entry_rules(instance: dict, settings: dict, host: dict, account: Account, manager: str) -> Iterator[str]:
+    adopting = bool(instance["adopt"]) and host["read"][instance["conf"]] is None
+    if account.root:
+        yield from _foreign_rules(instance, host)
+    if instance["state"] == "absent":
+        if instance["remove_data"]:
+            for number, storage in enumerate(instance["storages"]):
+                yield from _lock_rules(f"storages[{number}].path {storage['path']}", storage, instance, host, False)
+        return
+    if adopting:
+        yield from _tree_rules(instance, host)
+    yield from _listen_rules(instance, host)
+    yield from _run_rules(instance, settings, host, account, manager)
+    for number, storage in enumerate(instance["storages"]):
+        yield from _data_rules(number, storage, instance, host, account, adopting)
+        yield from _place_rules(number, storage, instance, settings, host, account, manager)
+        yield from _moved_rules(number, storage, instance, host)
+    if instance["tls"] and not instance["tls_managed"]:
+        yield from _certificate_rules(instance["tls"], host, account)
+
+
+def _foreign_rules(instance: dict, host: dict) -> Iterator[str]:
+    """A unit of the same name that somebody else wrote serves something: overwriting it would put an "
+    "empty storage there."""
+    conf, *services = own_files(instance)
+    if instance["adopt"] or host["read"][conf] is not None:
+        return
+    for path in services:
+        text = host["read"][path]
+        if text is not None and OURS not in text:
+            yield (
+                f"name {instance['name']} is that of {path}, which this role did not write; choose another name, "
+                "or name the tree that it serves in adopt."
+            )
+
+
+def _tree_rules(instance: dict, host: dict) -> Iterator[str]:
+    """What the old configuration says, before the tree is taken over for the first time."""
+    tree = instance["adopt"]
+    if host["paths"][tree]["type"] not in ("directory", "link"):
+        yield f"adopt {tree} is no folder on this host; name the one that holds etc and var of the old server."
+        return
+    text = host["read"][instance["adopted_conf"]]
+    if text is None:
+        yield (
+            f"adopt {tree} has no {posixpath.relpath(instance['adopted_conf'], tree)} that can be read; "
+            "name the entry as the tree's project_slug."
+        )
+        return
+    old = _zeo_conf.parse(text, tree)
+    conf = instance["adopted_conf"]
+    try:
+        before = address(old["address"]) if old["address"] else None
+    except ValueError:
+        before = None
+    if before and (before.port, before.socket) != (instance["port"], instance["socket"]):
+        yield (
+            f"address {instance['address']} is not that of {conf}, which its clients know: {old['address']}; "
+            f"say address: {old['address']}, and change it after the adoption."
+        )
+    names = [storage["name"] for storage in instance["storages"]]
+    for name in sorted(set(old["storages"]) - set(names)):
+        yield f"storages lacks {show(name)}, which {conf} serves; write storages: [{{name: {name}}}]."
+    for number, storage in enumerate(instance["storages"]):
+        theirs = old["storages"].get(storage["name"])
+        if theirs is None:
+            yield (
+                f"storages[{number}].name {show(storage['name'])} is not served by {conf}; take it out "
+                "until the tree is adopted."
+            )
+            continue
+        if theirs["path"] != storage["path"]:
+            yield f"storages[{number}].path {storage['path']} is not that of {conf}, {theirs['path']}; name that one."
+        elif not host["file_storages"][storage["path"]]["exists"]:
+            yield (
+                f"storages[{number}].path {storage['path']} is not there, though {conf} names it; put the "
+                "data back, or leave adopt out."
+            )
+        if theirs["blob_dir"] and theirs["blob_dir"] != storage["blob_dir"]:
+            yield (
+                f"storages[{number}].blob_dir {storage['blob_dir']} is not that of {conf}, "
+                f"{theirs['blob_dir']}; name that one."
+            )
+    held = [host["file_storages"][storage["path"]] for storage in instance["storages"]]
+    if any(about["locked"] for about in held) and not host["paths"][instance["adopted_zdaemon_conf"]]["exists"]:
+        yield (
+            f"adopt {tree} has a server that runs and no {posixpath.relpath(instance['adopted_zdaemon_conf'], tree)} "
+            "to stop it with; stop it yourself, then run this again."
+        )
+
+
+def _listen_rules(instance: dict, host: dict) -> Iterator[str]:
+    at = host["listens"][instance["address"]]
+    if at["error"]:
+        yield f"address {at['error']}."
+    elif at["in_use"] and not _ours(at["unit"], at["program"], instance) and not _adopted(at["pid"], instance, host):
+        yield (
+            f"address {instance['address']} is held by {_process(at['pid'], at['program'], at['unit'])}; "
+            "stop that, or choose another address."
+        )
+
+
+def _run_rules(instance: dict, settings: dict, host: dict, account: Account, manager: str) -> Iterator[str]:
+    run_dir = settings["run_dir"] if manager == "zdaemon" else f"/run/zeo-{instance['name']}"
+    if instance["socket"]:
+        folder = posixpath.dirname(instance["socket"])
+        info = host["paths"][folder]
+        kind = host["paths"][instance["socket"]]["type"]
+        if kind in ("file", "directory"):
+            yield f"address {instance['socket']} is a {kind} already, and no socket; choose another path."
+        if folder != run_dir and not info["exists"]:
+            yield (
+                f"address {instance['socket']} lies in a folder that is not there; use {run_dir}, which the role makes."
+            )
+        elif folder != run_dir and info["type"] == "directory" and account.may(info, WRITE) is False:
+            yield (
+                f"address {instance['socket']} lies in a folder that {account.user} may not write "
+                f"({_owned(info)}); use {run_dir}, which the role makes."
+            )
+    if manager == "zdaemon":
+        # zdaemon makes its socket under this name with its process id behind it, and links it.
+        control = f"{run_dir}/zeo-{instance['name']}.zdsock"
+        room = SOCKET_PATH - len(".4194304")
+        if len(control.encode()) > room:
+            yield (
+                f"name {instance['name']} makes {control}, {len(control.encode())} bytes, the socket of "
+                "zdaemon, and Linux takes "
+                f"{room}; set zeo_server_run_dir to a shorter path."
+            )
+
+
+def _data_rules(
+    number: int, storage: dict, instance: dict, host: dict, account: Account, adopting: bool
+) -> Iterator[str]:
+    """What lies at a storage's path already."""
+    path = f"storages[{number}].path {storage['path']}"
+    info, about = host["paths"][storage["path"]], host["file_storages"][storage["path"]]
+    if info["type"] == "link":
+        yield (
+            f"{path} is a link to {info['target']}, which a pack would replace by the packed file; name "
+            "the file itself."
+        )
+    elif info["type"] == "directory":
+        yield f"{path} is a folder; name the file in it, such as {storage['path']}/Data.fs."
+    elif info["exists"] and about["error"]:
+        yield f"{path} cannot be read: {about['error'].rpartition(': ')[2]}; give {account.user} the permission."
+    elif about["exists"] and about["size"] and about["magic"] == "FS21":
+        yield (
+            f"{path} was written by Python 2 (FS21), which no ZODB of today opens; convert a copy with "
+            "zodbupdate first, "
+            "see https://zodbupdate.readthedocs.io/."
+        )
+    elif about["exists"] and about["size"] and about["magic"] != "FS30":
+        yield f"{path} is no FileStorage, it does not begin with FS30; name another file."
+    if about["exists"] and info["type"] == "file" and about["owner"] != account.user:
+        yield (
+            f"{path} belongs to {about['owner']}:{about['group']}, and the server runs as {account.user}; "
+            + _whose(about["owner"], account)
+        )
+    if adopting and about["locked"] and _adopted(about["lock_pid"], instance, host):
+        return
+    yield from _lock_rules(path, storage, instance, host, True)
+
+
+def _lock_rules(path: str, storage: dict, instance: dict, host: dict, serving: bool) -> Iterator[str]:
+    about = host["file_storages"][storage["path"]]
+    if about["locked"] and not _ours(about["lock_unit"], about["lock_program"], instance):
+        holder = _process(about["lock_pid"], about["lock_program"], about["lock_unit"])
+        remedy = "stop that, or take its tree over with adopt." if serving else "stop that first."
+        yield f"{path} is locked by {holder}; {remedy}"
+
+
+def _place_rules(
+    number: int, storage: dict, instance: dict, settings: dict, host: dict, account: Account, manager: str
+) -> Iterator[str]:
+    """The folders that a storage lies in, or is to lie in."""
+    blobs = host["paths"][storage["blob_dir"]]
+    for key in ("path", "blob_dir"):
+        text = f"storages[{number}].{key} {storage[key]}"
+        for folder in above(storage[key]):
+            info = host["paths"][folder]
+            if info["exists"] and info["type"] not in ("directory", "link"):
+                yield (
+                    f"{text} lies below {folder}, which is a "
+                    f"{info['type'].replace('other', 'device or socket')}; choose another."
+                )
+            if (
+                info["type"] == "directory"
+                and folder not in _made(instance, settings)
+                and account.may(info, ENTER) is False
+            ):
+                yield (
+                    f"{text} lies in {folder} ({_owned(info)}), which {account.user} may not enter; open "
+                    "it with chmod o+x, or choose another."
+                )
+        if manager == "systemd" and temporary(storage[key]):
+            yield f"{text} lies in a folder for temporary files, of which the unit has its own; put data elsewhere."
+    if blobs["exists"] and blobs["type"] not in ("directory", "link"):
+        yield f"storages[{number}].blob_dir {storage['blob_dir']} is a {blobs['type']}; name a folder."
+    if blobs["type"] == "directory" and blobs["owner"] != account.user:
+        yield (
+            f"storages[{number}].blob_dir {storage['blob_dir']} belongs to "
+            f"{blobs['owner']}:{blobs['group']}, and the server "
+            f"runs as {account.user}; " + _whose(blobs["owner"], account)
+        )
+    free = host["paths"][storage["path"]]["free"]
+    if not host["paths"][storage["path"]]["exists"] and free is not None and free < SERVER_SPACE * MB:
+        yield (
+            f"storages[{number}].path {storage['path']} has {free // MB} MB free, and a new storage needs "
+            f"{SERVER_SPACE} MB; "
+            "make room, or choose another disk."
+        )
+
+
+def _moved_rules(number: int, storage: dict, instance: dict, host: dict) -> Iterator[str]:
+    """A storage that is served from one place is not to be served, empty, from another."""
+    text = host["read"][instance["conf"]]
+    old = _zeo_conf.parse(text, "/")["storages"].get(storage["name"]) if text else None
+    if not old:
+        return
+    for key, exists in (
+        ("path", host["file_storages"][storage["path"]]["exists"]),
+        ("blob_dir", host["paths"][storage["blob_dir"]]["exists"]),
+    ):
+        if old[key] and old[key] != storage[key] and not exists:
+            yield (
+                f"storages[{number}].{key} {storage[key]} is not there, and {show(storage['name'])} was "
+                f"served from {old[key]}; "
+                "stop the server and move the data first, or name the old place."
+            )
+
+
+def _certificate_rules(tls: dict, host: dict, account: Account) -> Iterator[str]:
+    asked = [(name, tls[name]) for name in ("cert", "tools_cert", "ca") if tls[name]]
+    for name, path in asked:
+        info, about = host["paths"][path], host["certificates"].get(path)
+        if not info["exists"]:
+            yield f"tls.{name} {path} is not there; put it there, readable for {account.user}."
+        elif info["type"] == "directory":
+            yield (
+                f"tls.{name} {path} is a folder, in which ZEO ignores CRLs; give one PEM file with "
+                "authorities and CRLs."
+            )
+        elif about["error"] and not about["readable"]:
+            yield f"tls.{name} {path} cannot be read as a certificate: {_reason(about, path)}; give a PEM file."
+        elif about["error"] and (
+            about["expired"] or (about["key_matches"] is not False and "valid only" in about["error"])
+        ):
+            yield f"tls.{name} {path} is out of its time: {_reason(about, path)}; renew it."
+        elif about["key_matches"] is False:
+            key = tls[name.replace("cert", "key")]
+            yield f"tls.{name} {path} does not belong to the key {key}; give the certificate and the key of one pair."
+        elif about["trusted"] is False:
+            yield f"tls.{name} {path} is {_reason(about, path)}; sign it with that authority, or name its own."
+        elif about["error"]:
+            # Of a key that is not there, its own sentence speaks.
+            bad = tls.get(name.replace("cert", "key")) if name != "ca" else None
+            if bad is None or host["paths"][bad]["exists"]:
+                yield f"tls.{name} {path} cannot be used: {about['error']}; give another pair."
+        yield from _unreadable(f"tls.{name}", path, info, account)
+    for name in ("key", "tools_key"):
+        info = host["paths"][tls[name]]
+        if not info["exists"]:
+            yield f"tls.{name} {tls[name]} is not there; put it there, readable for {account.user} alone."
+            continue
+        yield from _unreadable(f"tls.{name}", tls[name], info, account)
+        if info["type"] == "file" and int(info["mode"], 8) & READ:
+            yield f"tls.{name} {tls[name]} can be read by everybody ({_owned(info)}); chmod it to 0640 or 0600."
+
+
+def _unreadable(option: str, path: str, info: dict, account: Account) -> Iterator[str]:
+    if info["type"] == "file" and account.may(info, READ) is False:
+        yield f"{option} {path} is not readable for {account.user} ({_owned(info)}); change its group or its mode."
+
+
+# Words
+
+
+def _reason(about: dict, path: str) -> str:
+    return about["error"].removeprefix(path + ": ")
+
+
+def _owned(info: dict) -> str:
+    return f"{info['owner']}:{info['group']} {info['mode']}"
+
+
+def _whose(owner: str, account: Account) -> str:
+    if account.root:
+        return (
+            f"set zeo_server_user: {owner}, or give it to {account.user} with chown."
+            if owner != "root"
+            else (f"give it to {account.user} with chown.")
+        )
+    return f"run as {owner}, or have it given to you."
+
+
+def _process(pid: int | None, program: str | None, unit: str | None) -> str:
+    if pid is None:
+        return "a process that cannot be seen from here"
+    return f"process {pid} ({', '.join(filter(None, [program, unit]))})"
+
+
+def _ours(unit: str | None, program: str | None, instance: dict) -> bool:
+    """Whether a process is the entry's own server: in its unit, or run by its own link to a virtualenv."""
+    return unit == instance["unit"] or f"{instance['link']}/bin/runzeo" in (program or "").split()
+
+
+def _adopted(pid: int | None, instance: dict, host: dict) -> bool:
+    """Whether a process is the old server of the entry's tree: a runzeo that holds its data."""
+    if not instance["adopt"] or pid is None:
+        return False
+    holders = [host["file_storages"][storage["path"]] for storage in instance["storages"]]
+    return any(about["lock_pid"] == pid and "runzeo" in (about["lock_program"] or "") for about in holders)
+
+
+def _made(instance: dict, settings: dict) -> list[str]:
+    """Return the folders whose permissions the role sets itself."""
+    data = settings["data_dir"]
+    return [
+        data,
+        f"{data}/{instance['name']}",
+        *(f"{data}/{instance['name']}/{one['name']}" for one in instance["storages"]),
+    ]
+
+
+def _nearest(path: str, host: dict) -> tuple[str, dict]:
+    """Return (path, what is known of it) of a path or of the nearest folder above it that is there."""
+    for folder in (path, *above(path)):
+        if host["paths"][folder]["exists"]:
+            return folder, host["paths"][folder]
+    return "/", host["paths"]["/"]
