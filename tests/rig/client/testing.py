@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Fixtures of the scenarios' tests: the client's chair, the server as a sysadmin handles it, and plays over both.
 
-client, server, application: on the host of the test; Client(hosts[NAME]), Server(hosts[NAME]) for another host.
-play: runs a playbook of the scenario, as the user would after a change of variables. mail: a real SMTP listener.
+client, server: on the host of the test; Client(hosts[NAME]), Server(hosts[NAME]) for another host.
+play: the scenario's converge.yml, as the user would run it again. mail: a real SMTP listener on the host of the test.
+Application: a PyAMS site of two processes.
 
     def test_a_commit_survives_a_restart(client, server):
         client.commit("pyams", answer=42)
@@ -21,15 +22,17 @@ import os
 import pathlib
 import re
 import shlex
+import signal
 import subprocess
 import time
 
 import pytest
+import yaml
 
 PYTHON = "/srv/pyams/bin/python"
 SCRIPT = "/srv/client/client.py"
 SOAK = os.environ.get("SOAK") == "1"
-BURST = 60 if SOAK else 15  # seconds
+BURST = 60 if SOAK else 20  # seconds
 
 
 class ClientError(Exception):
@@ -177,6 +180,33 @@ class Server:
         return self.host.check_output(f"journalctl --no-pager -o cat -n {lines} -u {shlex.quote(unit)}")
 
 
+class SysV(Server):
+    """The services of a host without systemd: LSB init scripts, with zdaemon behind them."""
+
+    def status(self, unit):
+        """Return what zdaemon says of its program."""
+        return self.host.run(f"/opt/zodb/{unit}/bin/zdaemon -C /etc/zodb/{unit}-zdaemon.conf status").stdout.strip()
+
+    def pid(self, unit):
+        """Return the main process, 0 if there is none."""
+        running = re.match(r"program running; pid=(\d+)$", self.status(unit))
+        return int(running[1]) if running else 0
+
+    def pids(self, *units):
+        """Return the main processes by unit."""
+        return {unit: self.pid(unit) for unit in units}
+
+    def restart(self, unit):
+        """Restart by the init script."""
+        self.host.check_output("service %s restart", unit)
+
+    def kill(self, unit):
+        """Kill the main process; return when another one is there."""
+        old = self.pid(unit)
+        self.host.check_output(f"kill -KILL {old}")
+        return wait_for(lambda: (pid := self.pid(unit)) not in (0, old) and pid, f"{unit} after kill -9")
+
+
 class Application:
     """A PyAMS site over one storage: two processes of pserve as services of their own."""
 
@@ -241,42 +271,86 @@ class Application:
         return Server(self.host).pids(*map(self.unit, self.ports))
 
 
-@dataclasses.dataclass
+class Play:
+    """A playbook of the scenario, run over its hosts as the user would run it again."""
+
+    def __init__(self, playbook="converge.yml"):
+        self.path = pathlib.Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"], playbook)
+
+    def variables(self):
+        """Return the variables of the first play, to be changed and handed to run()."""
+        return yaml.safe_load(self.path.read_text(encoding="utf-8"))[0]["vars"]
+
+    def run(self, *arguments, **variables):
+        """Run it to the end; the arguments are those of ansible-playbook, the variables win over the play's."""
+        done = subprocess.run(
+            self._command(arguments, variables),
+            env=self._environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return Run(done.returncode, done.stdout)
+
+    def converge(self, *arguments, **variables):
+        """Run it, and expect that it succeeds."""
+        run = self.run(*arguments, **variables)
+        assert run.rc == 0, run.output
+        return run
+
+    def interrupt(self, task, *arguments, **variables):
+        """Run it until the first task of this name is over, then kill it, as a lost connection or a tired user does."""
+        command, output, reached = self._command(arguments, variables), [], False
+        with subprocess.Popen(
+            command,
+            env=self._environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            process_group=0,
+        ) as running:
+            for line in running.stdout:
+                output.append(line)
+                if line.startswith(("TASK [", "RUNNING HANDLER [")):
+                    if reached:
+                        os.killpg(running.pid, signal.SIGKILL)
+                        break
+                    reached = task in line
+        assert reached, "".join(output)
+
+    def _command(self, arguments, variables):
+        inventory = ["-i", os.environ["MOLECULE_INVENTORY_FILE"]]
+        return ["ansible-playbook", *inventory, *arguments, "-e", json.dumps(variables), str(self.path)]
+
+    @staticmethod
+    def _environment():
+        return {**os.environ, "ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true", "NO_COLOR": "1"}
+
+
 class Run:
-    """One run of ansible-playbook: its output, and its recap by host."""
+    """One run of a playbook: its exit status, its output, and what the output tells."""
 
-    rc: int
-    output: str
-    recap: dict[str, dict[str, int]]
+    def __init__(self, rc, output):
+        self.rc, self.output = rc, output
 
-    @property
-    def changed(self):
-        """The number of changed tasks over all hosts."""
-        return sum(numbers["changed"] for numbers in self.recap.values())
+    def count(self, what="changed"):
+        """Return a number of the recap, summed over all hosts."""
+        return sum(int(number) for number in re.findall(rf"^\S+\s+: ok=.*\b{what}=(\d+)", self.output, re.MULTILINE))
 
     def tasks(self, status="changed"):
-        """Return the names of the tasks that ended so on any host."""
-        found, name = set(), ""
+        """Return the names of the tasks that ended so on any host, as (task, host)."""
+        found, name = [], ""
         for line in self.output.splitlines():
-            if match := re.match(r"(?:TASK|RUNNING HANDLER) \[(?:.* : )?(.*)\] \*", line):
+            if match := re.match(r"(?:TASK|RUNNING HANDLER) \[(?:\S+ : )?(.*)\] \**$", line):
                 name = match[1]
-            elif line.startswith(f"{status}: ["):
-                found.add(name)
+            elif match := re.match(rf"{status}: \[([^\]]+)\]", line):
+                found.append((name, match[1]))
         return found
 
-
-def run_playbook(playbook="converge.yml", *arguments, **variables):
-    """Run a playbook of the scenario over its hosts; variables win over the play's."""
-    command = ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], *arguments]
-    command += ["-e", json.dumps(variables), str(pathlib.Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"], playbook))]
-    environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true", "NO_COLOR": "1"}
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, check=False
-    )
-    recap = {}
-    for host, numbers in re.findall(r"^(\S+)\s+: (ok=.*)$", done.stdout, re.MULTILINE):
-        recap[host] = {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", numbers)}
-    return Run(done.returncode, done.stdout, recap)
+    def differences(self):
+        """Return the lines of --diff that show a difference."""
+        return [line for line in self.output.splitlines() if re.match(r"[-+]", line)]
 
 
 class Mail:
@@ -286,14 +360,15 @@ class Mail:
         self.host = host
 
     def start(self):
-        """Listen as a service of its own; the mails are files."""
-        self.host.check_output("rm -rf /srv/mail")
-        self.host.check_output("systemd-run --unit=smtp --collect /usr/bin/python3 /srv/client/smtp.py 25 /srv/mail")
+        """Listen until stop()."""
+        self.host.check_output("rm -f /srv/mail")
+        script = "echo $$ >/srv/smtp.pid; exec python3 /srv/client/smtp.py 25 /srv/mail"
+        self.host.check_output("setsid -f sh -c %s >/dev/null 2>&1", script)
         wait_for(lambda: self.host.run("ss -Hltn sport = :25").stdout, "the SMTP listener")
 
     def stop(self):
         """Stop listening."""
-        self.host.run("systemctl stop smtp.service")
+        self.host.run("kill $(cat /srv/smtp.pid)")
 
     def received(self):
         """Return the mails so far, envelope and text."""
@@ -314,8 +389,8 @@ def server(host):
 
 @pytest.fixture
 def play():
-    """play(playbook, *arguments, **variables) runs a playbook of the scenario and returns the Run."""
-    return run_playbook
+    """The scenario's converge.yml, to be run again."""
+    return Play()
 
 
 @pytest.fixture

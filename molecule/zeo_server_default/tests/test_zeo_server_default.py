@@ -1,0 +1,287 @@
+# Copyright: (c) 2026, pyams.zodb contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What applications and the sysadmin have of ZEO servers on their own host."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import time
+
+import pytest
+from testing import Application, Client, ClientError, Server, wait_for
+
+SERVERS = ["zodb-debian12", "zodb-debian13"]
+STORAGES = ["pyams", "catalog-products", "catalog-orders", "reports", "intranet"]
+UNITS = ["zeo-pyams", "zeo-catalog", "zeo-reports", "zeo-intranet", "pack-zeo-pyams", "pack-zeo-catalog"]
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def host(request, hosts):
+    """The servers' hosts in turn, without the application host."""
+    return hosts[request.param]
+
+
+def health(host, instance):
+    """Return exit status and output of the health command of an instance, as a monitoring agent runs it."""
+    done = host.run(f"/opt/zodb/zeo-{instance}/bin/zodb-health /etc/zodb/zeo-{instance}.toml")
+    return done.rc, done.stdout.strip()
+
+
+# Transactions --------------------------------------------------------------------------------------------------------
+
+
+def test_a_commit_survives_a_restart(client, server):
+    client.commit("pyams", answer=42)
+    server.restart("zeo-pyams")
+    assert client.read("pyams", "answer") == 42
+
+
+def test_a_killed_server_comes_back_with_every_commit(client, server):
+    client.commit("pyams", answer=43)
+    server.kill("zeo-pyams")
+    assert client.read("pyams", "answer") == 43
+
+
+def write_while_the_server_is_killed(host):
+    """Return the outcomes of a burst with three kills, and what the storage has of it."""
+    server = Server(host)
+    with Client(host).burst("pyams") as burst:
+        for _ in range(3):
+            before = burst.acknowledged()
+            server.kill("zeo-pyams")
+            wait_for(lambda before=before: burst.acknowledged() > before, "a commit after the kill")
+            time.sleep(burst.seconds / 15)
+    return burst.result(), burst.check()
+
+
+def test_no_acknowledged_commit_is_lost_when_the_server_is_killed_three_times(hosts):
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        for outcomes, found in threads.map(write_while_the_server_is_killed, [hosts[name] for name in SERVERS]):
+            print(outcomes, found)
+            assert found["acknowledged"] == outcomes["commits"] > 200
+            assert outcomes["errors"] > 0, "the writers did not notice the kills"
+
+
+def test_a_blob_comes_back_as_it_was(client):
+    written = client.write_blob("pyams", "picture", size=3_000_000)
+    client.host.check_output("find /var/cache/zodb/pyams -type f -name '*.blob' -delete")
+    assert client.read_blob("pyams", "picture") == written
+
+
+def test_a_transaction_can_be_undone(client):
+    client.commit("pyams", title="right")
+    client.commit("pyams", note="by mistake", title="wrong")
+    client.undo("pyams", "by mistake")
+    assert client.read("pyams", "title") == "right"
+
+
+def test_conflicts_are_resolved_without_the_application_s_classes_in_the_server(client):
+    assert client.call("pyams", "conflict") == {"counted": 2, "refused": True}
+
+
+def test_a_client_that_hangs_in_a_commit_is_disconnected_and_the_others_go_on(client):
+    hanging = client.command("catalog-orders", "hold", "--seconds", 12)
+    client.host.check_output("setsid -f sh -c %s >/dev/null 2>&1", f"{hanging} >/srv/hold.out 2>/srv/hold.err")
+    wait_for(lambda: client.host.run("cat /srv/hold.out").stdout, "the commit lock")
+    client.commit("catalog-orders", order=1)
+    wait_for(lambda: "Error" in client.host.run("cat /srv/hold.err").stdout, "the end of the one that hung")
+    assert client.host.check_output("cat /srv/hold.out").count("\n") == 0, "it finished after all"
+    assert client.read("catalog-orders", "order") == 1
+
+
+# Storages and files --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_storage_serves_its_client(client, storage):
+    client.commit(storage, storage=storage)
+    assert client.read(storage, "storage") == storage
+
+
+def test_the_storages_of_one_server_are_apart(client):
+    client.commit("catalog-products", only="products")
+    with pytest.raises(ClientError, match="only is not there"):
+        client.read("catalog-orders", "only")
+
+
+@pytest.mark.parametrize("through", ["zodb", "zodburi", "zope"])
+def test_the_emitted_files_are_opened_by(client, through):
+    client.commit("pyams", opened=through)
+    assert client.read("pyams", "opened", through=through) == through
+
+
+def test_the_socket_serves_the_clients_group_and_nobody_else(client, host):
+    connect = "import socket; socket.socket(socket.AF_UNIX).connect('/run/zeo-reports/zeo.sock')"
+    client.commit("reports", answer=42)
+    assert host.run("runuser -u pyams -- python3 -c %s", connect).rc == 0
+    refused = host.run("runuser -u nobody -- python3 -c %s", connect)
+    assert refused.stderr.strip().endswith("PermissionError: [Errno 13] Permission denied")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/zodb/zeo-pyams.conf",
+        "/etc/zodb/pyams/zodb.conf",
+        "/var/lib/zodb/pyams/pyams/Data.fs",
+        "/var/log/zodb/zeo-reports.log",
+    ],
+)
+def test_others_read_neither_data_nor_configuration_nor_logs(host, path):
+    refused = host.run(f"runuser -u nobody -- cat {path}")
+    assert refused.stderr.strip() == f"cat: {path}: Permission denied"
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_unit_is_hardened(host, unit):
+    done = host.run(f"systemd-analyze security --no-pager --threshold=20 {unit}.service")
+    assert done.rc == 0, done.stdout[-200:]
+
+
+# Logs ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_rotation_loses_no_line_and_the_new_ones_are_in_the_new_file(client, host):
+    log = "/var/log/zodb/zeo-reports.log"
+    client.commit("reports", before="rotation")
+    count = f"cat {log} {log}.1 2>/dev/null | grep -c 'received handshake'"
+    before = int(host.check_output(count))
+    read = client.command("reports", "read", "before")
+    host.check_output("setsid -f sh -c %s >/dev/null 2>&1", f"for i in $(seq 20); do {read}; done; touch /srv/rotated")
+    wait_for(lambda: int(host.check_output(count)) >= before + 3, "clients before the rotation")
+    host.check_output("logrotate --force /etc/logrotate.d/zeo-reports")
+    wait_for(lambda: host.file("/srv/rotated").exists, "clients after the rotation")
+    assert int(host.check_output(count)) == before + 20
+    assert int(host.check_output(f"grep -c 'received handshake' {log}")) >= 3
+
+
+# Packs ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_pack_reaches_every_storage_of_its_server_alone_and_reports(client, server, mail):
+    for storage in ("catalog-products", "catalog-orders", "pyams"):
+        client.commit(storage, packed=False)
+        client.commit(storage, packed=True)
+    others = client.revisions("pyams")
+    assert server.run("pack-zeo-catalog.service") == 0
+    assert client.revisions("catalog-products") == client.revisions("catalog-orders") == 1
+    assert client.revisions("pyams") == others > 1
+    assert client.read("catalog-products", "packed") is True
+    mails = mail.received()
+    assert [mail["recipients"] for mail in mails] == [["admin@example.org"]] * 2
+    for message, storage in zip(mails, ("products", "orders"), strict=True):
+        assert f"Subject: The catalog: storage {storage} packed\r\n" in message["text"]
+        assert f"/var/lib/zodb/catalog/{storage}/Data.fs" in message["text"]
+
+
+def test_a_pack_says_when_its_report_does_not_arrive(server):
+    assert server.run("pack-zeo-catalog.service") == 5
+    assert "the report could not be sent by localhost:25: " in server.journal("pack-zeo-catalog.service")
+
+
+def test_a_pack_keeps_away_while_another_job_holds_its_lock(client, server, host):
+    client.commit("pyams", packed=True)
+    lock = "/var/lib/zodb/pyams/pyams/Data.fs.pack-lock"
+    host.check_output(f"systemd-run --unit=backup --collect flock {lock} sleep 60")
+    try:
+        wait_for(lambda: host.run(f"flock --nonblock {lock} true").rc, "the other job")
+        assert server.run("pack-zeo-pyams.service") == 3
+    finally:
+        host.run("systemctl stop backup.service")
+    assert f"(flock) holds the lock {lock}; nothing was packed" in server.journal("pack-zeo-pyams.service")
+    assert server.run("pack-zeo-pyams.service") == 0
+
+
+def test_a_pack_that_the_disk_could_not_hold_is_refused(client, server, host):
+    data = "/var/lib/zodb/intranet/intranet"
+    server.host.check_output("systemctl stop zeo-intranet")
+    host.check_output(f"mount -t tmpfs -o size=20M,mode=0700,uid=zodb,gid=zodb tmpfs {data}")
+    try:
+        host.check_output("systemctl start zeo-intranet")
+        client.commit("intranet", filling="x" * 100_000)
+        host.check_output(f"dd if=/dev/zero of={data}/filling bs=1M count=18 2>&1; truncate -s 15M {data}/filling")
+        client.commit("intranet", filling="y" * 100_000)
+        host.run(f"dd if=/dev/zero of={data}/rest bs=64K 2>&1")
+        assert server.run("pack-zeo-intranet.service") == 4
+        assert f"{data} has " in server.journal("pack-zeo-intranet.service")
+        assert client.read("intranet", "filling") == "y" * 100_000
+    finally:
+        host.check_output(f"systemctl stop zeo-intranet; umount {data}; systemctl start zeo-intranet")
+    with pytest.raises(ClientError, match="filling is not there"):
+        client.read("intranet", "filling")
+
+
+# Health --------------------------------------------------------------------------------------------------------------
+
+
+def test_health_is_ok_for_each_storage_of_a_server(server, host):
+    server.run("pack-zeo-catalog.service")
+    rc, text = health(host, "catalog")
+    assert [line.split(":")[0] for line in text.splitlines()] == [
+        "OK zeo-catalog.service/products",
+        "OK zeo-catalog.service/orders",
+    ]
+    assert rc == 0
+
+
+def test_health_is_critical_while_the_server_is_gone(server, host):
+    host.check_output("systemctl stop zeo-catalog")
+    try:
+        rc, text = health(host, "catalog")
+    finally:
+        host.check_output("systemctl start zeo-catalog")
+    assert rc == 2
+    assert text.startswith("CRITICAL zeo-catalog.service/products: ")
+
+
+def test_health_is_data_for_other_programs(host):
+    command = "/opt/zodb/zeo-catalog/bin/zodb-health --json --wait -- /etc/zodb/zeo-catalog.toml"
+    facts = json.loads(host.check_output(command))
+    assert [fact["storage"] for fact in facts] == ["products", "orders"]
+
+
+# A PyAMS site --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def site(host):
+    """A PyAMS site of two processes over the storage "pyams"."""
+    application = Application(host, "pyams")
+    assert "Upgrading PyAMS timezone to generation 1" in application.upgrade()
+    application.start()
+    yield application
+    application.stop()
+
+
+@pytest.mark.parametrize("event", ["nothing", "a kill", "a restart", "a pack"])
+def test_a_pyams_site_of_two_processes_survives(site, server, event):
+    one, two = site.ports
+    pids = site.pids()
+    site.put(one, "before", event)
+    {
+        "nothing": lambda: None,
+        "a kill": lambda: server.kill("zeo-pyams"),
+        "a restart": lambda: server.restart("zeo-pyams"),
+        "a pack": lambda: server.run("pack-zeo-pyams.service"),
+    }[event]()
+    assert site.get(two, "before") == event
+    site.put(two, "after", event)
+    assert site.get(one, "after") == event
+    assert site.pids() == pids
+
+
+def test_a_pyams_site_on_another_host_survives_a_killed_server(hosts):
+    site = Application(hosts["zodb-app"], "intranet")
+    site.upgrade()
+    site.start()
+    try:
+        one, two = site.ports
+        site.put(one, "before", 1)
+        Server(hosts["zodb-debian12"]).kill("zeo-intranet")
+        assert site.get(two, "before") == 1
+        site.put(two, "after", 2)
+        assert site.get(one, "after") == 2
+    finally:
+        site.stop()
