@@ -325,7 +325,7 @@ def _listen_rules(instance: dict, host: dict) -> Iterator[str]:
     at = host["listens"][instance["address"]]
     if at["error"]:
         yield f"address {at['error']}."
-    elif at["in_use"] and not _ours(at["unit"], at["program"], instance) and not _adopted(at["pid"], instance, host):
+    elif at["in_use"] and not _is_server(at, instance, host):
         yield (
             f"address {instance['address']} is held by {_process(at['pid'], at['program'], at['unit'])}; "
             "stop that, or choose another address."
@@ -530,6 +530,18 @@ def _process(pid: int | None, program: str | None, unit: str | None) -> str:
     if pid is None:
         return "a process that cannot be seen from here"
     return f"process {pid} ({', '.join(filter(None, [program, unit]))})"
+
+
+def _is_server(at: dict, instance: dict, host: dict) -> bool:
+    """Whether what listens is the entry's own server, or the old one of the tree that it adopts.
+
+    In a container root may not see whose a socket is (that takes CAP_SYS_PTRACE), but it always sees who locked the data:
+    as long as that is our own server, it is our server that has the address.
+    """
+    if at["pid"] is None:
+        held = [host["file_storages"][storage["path"]] for storage in instance["storages"]]
+        return any(about["locked"] and _ours(about["lock_unit"], about["lock_program"], instance) for about in held)
+    return _ours(at["unit"], at["program"], instance) or _adopted(at["pid"], instance, host)
 
 
 def _ours(unit: str | None, program: str | None, instance: dict) -> bool:
