@@ -8,6 +8,7 @@ Nothing here raises for a file that is missing or wrong: the answer holds a sent
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import ssl
 import time
@@ -28,6 +29,7 @@ def look(cert, key=None, ca=None, purpose="server"):
         "readable": False,
         "not_before": None,
         "not_after": None,
+        "names": None,
         "expired": None,
         "days_left": None,
         "key_matches": None,
@@ -57,6 +59,11 @@ def _dates(answer, cert):
     before, after = (ssl.cert_time_to_seconds(decoded[end]) for end in ("notBefore", "notAfter"))
     now = time.time()
     answer.update(readable=True, not_before=before, not_after=after, expired=after <= now)
+    answer["names"] = [
+        str(ipaddress.ip_address(name.strip())) if kind == "IP Address" else name
+        for kind, name in decoded.get("subjectAltName", ())
+        if kind in ("DNS", "IP Address")
+    ]
     answer["days_left"] = round((after - now) / 86400, 2)
 
 

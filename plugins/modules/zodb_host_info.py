@@ -41,6 +41,11 @@ options:
     type: list
     elements: path
     default: []
+  folders:
+    description: Folders to list.
+    type: list
+    elements: path
+    default: []
   listens:
     description: >-
       Addresses where something may listen. Each is C(host:port), C([IPv6]:port), C(:port) for any address,
@@ -309,6 +314,11 @@ paths:
       returned: always
       type: int
       sample: 41943040000
+folders:
+  description: By path, the sorted names of everything in the folder; null if there is no such folder.
+  returned: always
+  type: dict
+  sample: {/etc/zodb/tls/zeo-pyams-clients: [5d3f1a70.0, app1.pem]}
 listens:
   description: By address as given, what listens there.
   returned: always
@@ -465,6 +475,12 @@ certificates:
       returned: always
       type: int
       sample: 1764026000
+    names:
+      description: DNS names and IP addresses that it is for; null if not readable.
+      returned: always
+      type: list
+      elements: str
+      sample: [zeo1.example.org, 10.0.0.5]
     expired:
       description: Whether that is over; null if not readable.
       returned: always
@@ -538,6 +554,7 @@ ARGUMENTS = {
     "groups": {"type": "list", "elements": "str", "default": []},
     "python": {"type": "str"},
     "paths": {"type": "list", "elements": "path", "default": []},
+    "folders": {"type": "list", "elements": "path", "default": []},
     "listens": {"type": "list", "elements": "str", "default": []},
     "services": {"type": "list", "elements": "dict", "default": [], "options": SERVICE},
     "file_storages": {"type": "list", "elements": "path", "default": []},
@@ -571,6 +588,7 @@ class Host:
             "groups": {name: self.group(name) for name in params["groups"]},
             "python": self.python(params["python"]) if params["python"] else None,
             "paths": {path: self.path(path) for path in params["paths"]},
+            "folders": {path: self.folder(path) for path in params["folders"]},
             "listens": self.listens(params["listens"]),
             "services": self.services(params["services"]),
             "file_storages": {path: self.file_storage(path) for path in params["file_storages"]},
@@ -734,6 +752,12 @@ class Host:
         answer["locked"], pid = _host.lock_holder(path + ".lock")
         answer.update((f"lock_{key}", value) for key, value in _host.process(pid).items())
         return answer
+
+    def folder(self, path):
+        try:
+            return sorted(os.listdir(path))
+        except OSError:
+            return None
 
     def wheelhouse(self, path):
         try:
