@@ -31,7 +31,7 @@ def serve(tmp_path):
 @pytest.fixture
 def settings(tmp_path):
     """Return a function that writes the TOML file for a server, see write_settings."""
-    return lambda server, *names, **changes: write_settings(tmp_path / "zeo-test.toml", server, *names, **changes)
+    return lambda served, /, *names, **changes: write_settings(tmp_path / "zeo-test.toml", served, *names, **changes)
 
 
 @pytest.fixture

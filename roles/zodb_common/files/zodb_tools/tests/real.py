@@ -120,7 +120,7 @@ class Server:
             return True
         return False
 
-    def stop(self, number: int = signal.SIGTERM) -> None:
+    def stop(self, number: int = signal.SIGKILL) -> None:
         if self.process:
             self.process.send_signal(signal.SIGCONT)
             self.process.send_signal(number)
@@ -173,8 +173,8 @@ def _ssl(tls: tuple | None) -> str:
     return "<ssl>\ncertificate {}\nkey {}\nauthenticate {}\n</ssl>\n".format(*tls)
 
 
-def write_settings(file: pathlib.Path, server: Server, *names: str, **changes) -> pathlib.Path:
-    """Write the TOML file of zodb-pack and zodb-health for storages of a server; `changes` go by key."""
+def write_settings(file: pathlib.Path, served: Server, /, *names: str, **changes) -> pathlib.Path:
+    """Write the TOML file of the tools for storages of a server; `changes` go by key, `sections` by storage."""
     settings = {
         "service": "zeo-test.service",
         "title": "Test site",
@@ -185,22 +185,19 @@ def write_settings(file: pathlib.Path, server: Server, *names: str, **changes) -
     }
     storage = {"pack_days": 0, "pack_expected_days": 0, "disk_warning": 0}
     mail = dict(MAIL)
-    sections = {}
+    sections = changes.pop("sections", {})
     for key, value in changes.items():
-        target = storage if key in storage else mail if key in mail else sections if key == "sections" else settings
-        if key == "sections":
-            sections.update(value)
-        else:
-            target[key] = value
+        target = storage if key in storage else mail if key in mail else settings
+        target[key] = value
     lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
     lines += ["[mail]", *(f"{key} = {json.dumps(value)}" for key, value in mail.items())]
-    for name in names or server.names:
+    for name in names or served.names:
         entry = {
             **storage,
             "name": name,
-            "path": str(server.data(name)),
-            "blob_dir": str(server.data(name).parent / "blobs"),
-            "zconfig": sections.get(name, server.section(name)),
+            "path": str(served.data(name)),
+            "blob_dir": str(served.data(name).parent / "blobs"),
+            "zconfig": sections.get(name, served.section(name)),
         }
         lines += ["[[storages]]", *(f"{key} = {json.dumps(value)}" for key, value in entry.items())]
     file.write_text("\n".join(lines) + "\n")
@@ -313,6 +310,10 @@ class Mailbox(socketserver.ThreadingTCPServer):
 
 class _Session(socketserver.StreamRequestHandler):
     def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            self._converse()
+
+    def _converse(self) -> None:
         sender, recipients = None, []
         self._say(220, "ready")
         for line in self.rfile:

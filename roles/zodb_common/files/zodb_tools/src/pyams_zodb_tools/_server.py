@@ -202,6 +202,8 @@ def _hello(connection, where: str, how: Client) -> bytes:
     except TimeoutError:
         hint = "" if how.tls else ", or it expects TLS"
         raise Failure(f"the server on {where} says nothing within {how.timeout} s; it hangs{hint}") from None
+    except ValueError:
+        raise Failure(f"what listens on {where} is not a ZEO server") from None
     except (OSError, EOFError) as error:
         # Since TLS 1.3 the client learns only here that the server refused its certificate.
         raise Failure(_refusal(where, how, error)) from error

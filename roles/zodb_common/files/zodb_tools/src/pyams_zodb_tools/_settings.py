@@ -126,7 +126,8 @@ def _convert(type_: typing.Any, value: typing.Any, file: str, where: str):
             return [_build(item, entry, file, f"{where}[{index}].") for index, entry in enumerate(value)]
         fits = all(isinstance(entry, item) for entry in value)
     if not fits:
-        raise Misconfigured(f"{file}: {where} is not {_NAMES[plain]}")
+        tables = plain is list and dataclasses.is_dataclass(typing.get_args(type_)[0])
+        raise Misconfigured(f"{file}: {where} is not {'a list of tables' if tables else _NAMES[plain]}")
     if not where.endswith(".zconfig"):
         for text in value if plain is list else [value]:
             if isinstance(text, str) and not text.isprintable():
