@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, pyams.zodb contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the verifier of every scenario has: hosts by name, failures to inflict on them, and their journals when a test fails.
+"""What the verifier of every scenario has: hosts by name, failures to inflict, and the journals when a test fails.
 
 host: testinfra's own fixture, each host of the scenario in turn. hosts: the same hosts by name.
-paused, killed, cut_off: functions of a host's name; the failure lasts as long as the with block, and is repaired after it
-even when the test fails.
+paused, killed, cut_off: functions of a host's name; the failure lasts as long as the with block, and is repaired
+after it even when the test fails.
 
     def test_a_commit_waits_for_a_paused_server(hosts, paused):
         with paused("zodb-debian12"):
@@ -31,22 +31,23 @@ import yaml
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tests" / "rig" / "client"))
 pytest_plugins = ["testing"]  # the client's chair
 
-pytest_plugins = ["testing"]  # the fixtures of tests/rig/client: what an application and a sysadmin do
-
-SHARED = yaml.safe_load((pathlib.Path(__file__).parent / "shared" / "hosts.yml").read_text(encoding="utf-8"))
+CATALOGUE = pathlib.Path(__file__).parent / "shared" / "vars" / "hosts.yml"
+SHARED = yaml.safe_load(CATALOGUE.read_text(encoding="utf-8"))
 GATEWAY = "10.89.77.1"
-ROOTLESS = [] if os.geteuid() == 0 else ["podman", "unshare"]  # without root, the hosts' network is in a namespace of its user
+ROOTLESS = [] if os.geteuid() == 0 else ["podman", "unshare"]  # the hosts' network is in a namespace of the user
 LINES = 60  # of each journal and log in the report of a failed test
 
 
 def names():
     """Return the names of the scenario's hosts, in the order of its molecule.yml."""
-    return [platform["name"] for platform in yaml.safe_load(pathlib.Path(os.environ["MOLECULE_FILE"]).read_text(encoding="utf-8"))["platforms"]]
+    scenario = yaml.safe_load(pathlib.Path(os.environ["MOLECULE_FILE"]).read_text(encoding="utf-8"))
+    return [platform["name"] for platform in scenario["platforms"]]
 
 
 def podman(*arguments, timeout=60):
     """Run podman and return what it prints; its own words are in the exception if it fails."""
-    done = subprocess.run(["podman", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False)
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "timeout": timeout, "check": False}
+    done = subprocess.run(["podman", *arguments], **options)
     if done.returncode:
         raise RuntimeError(f"podman {' '.join(arguments)}: {done.stdout.strip()}")
     return done.stdout
@@ -88,7 +89,8 @@ class Seen(logging.Handler):
         units = " ".join(f"-u '{unit}'" for unit in sorted(self.units))
         return (
             f"[ ! -d /run/systemd/system ] || journalctl --no-pager --quiet -n {LINES} {units}; "
-            f"for log in {' '.join(sorted(self.logs))}; do [ ! -f $log ] || {{ echo \"== $log\"; tail -n {LINES} $log; }}; done"
+            f"for log in {' '.join(sorted(self.logs))}; "
+            f'do [ ! -f $log ] || {{ echo "== $log"; tail -n {LINES} $log; }}; done'
         )
 
 
@@ -163,7 +165,8 @@ def cut_off():
 
     def network(name, *arguments):
         pid = json.loads(podman("inspect", name))[0]["State"]["Pid"]
-        subprocess.run([*ROOTLESS, "nsenter", "--net", "--target", str(pid), "ip", *arguments], check=True)
+        command = [*ROOTLESS, "nsenter", "--net", "--target", str(pid), "ip", *arguments]
+        subprocess.run(command, check=True)
 
     @contextlib.contextmanager
     def failure(name):

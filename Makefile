@@ -1,0 +1,58 @@
+# Each target installs what it needs, pinned, in .venv/, .collections/ and .cache/; a second run does not install again.
+SHELL = /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help quickstart quickstart-stop test lint sanity unit integration molecule bench soak docs release changelog clean tools units hosts
+
+help:                   ## This list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
+
+quickstart:             ## Serve a storage out of .quickstart/, without root: make quickstart [DATA=Data.fs [BLOBS=folder]]
+	@playbooks/quickstart.sh
+
+quickstart-stop:        ## Stop it
+	@playbooks/quickstart.sh stop
+
+test: units hosts       ## Everything that follows, but bench and soak
+	@tests/run lint docs sanity unit integration release molecule
+
+lint: tools             ## yamllint, ruff, ansible-lint, the changelog
+	@tests/run lint
+
+docs: tools             ## The documentation of modules, filters and roles
+	@tests/run docs
+
+sanity: tools           ## ansible-test sanity
+	@tests/run sanity
+
+unit: units             ## The unit tests
+	@tests/run unit
+
+integration: tools      ## The modules, by real tasks on this machine: make integration [TARGET=tests/integration/FILE]
+	@tests/run integration
+
+release: tools          ## The tarball: built, imported, installed, and the quickstart out of it
+	@tests/run release
+
+molecule: tools hosts   ## The roles on test hosts: make molecule [SCENARIO=zeo_server_default]
+	@tests/run molecule
+
+bench: tools hosts      ## What a run costs, as ratios
+	@tests/run bench
+
+soak: tools hosts       ## The scenarios and integration tests with the large numbers
+	@SOAK=1 tests/run integration molecule
+
+changelog: tools        ## Write CHANGELOG.rst out of the fragments, for the version of galaxy.yml
+	@PATH=$(CURDIR)/.venv/bin:$$PATH ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/.collections antsibull-changelog release --reload-plugins --update-existing
+
+clean:                  ## Remove the test hosts and all that was installed
+	@tests/rig/clean
+
+tools:
+	@tests/rig/setup tools
+
+units: tools
+	@tests/rig/setup units
+
+hosts: tools
+	@tests/rig/setup hosts
