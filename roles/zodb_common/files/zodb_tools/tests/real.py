@@ -115,7 +115,7 @@ class Server:
                 with socket.socket(socket.AF_UNIX) as probe:
                     probe.connect(self.address)
                 return True
-            host, _, port = self.address.rpartition(":")
+            host, _colon, port = self.address.rpartition(":")
             socket.create_connection((host, int(port)), 1).close()
             return True
         return False
@@ -317,7 +317,7 @@ class _Session(socketserver.StreamRequestHandler):
         sender, recipients = None, []
         self._say(220, "ready")
         for line in self.rfile:
-            verb, _, rest = line.decode().strip().partition(" ")
+            verb, _space, rest = line.decode().strip().partition(" ")
             address = rest.partition("<")[2].partition(">")[0]
             if verb.upper() in ("EHLO", "HELO", "RSET", "NOOP"):
                 self._say(250, "fine")

@@ -71,9 +71,9 @@ def test_a_crl_without_next_update_and_of_version_1(authority):
     reader, parts = _certificates._Reader(signed), []
     while reader.tag() is not None:
         begin = reader.position
-        tag, _ = reader.next()
+        tag = reader.next()[0]
         parts.append((tag, signed[begin : reader.position]))
-    times = [index for index, (tag, _) in enumerate(parts) if tag in (0x17, 0x18)]
+    times = [index for index, (tag, _part) in enumerate(parts) if tag in (0x17, 0x18)]
     kept = [part for index, (tag, part) in enumerate(parts) if index != times[1] and tag not in (0x02, 0xA0)]
     bare = _certificates.parse("x", True, _sequence(_sequence(b"".join(kept)) + rest))
     assert (bare.begins, bare.ends, bare.days_left(time.time())) == (found.begins, None, None)
@@ -138,7 +138,7 @@ def test_what_cannot_be_read(authority, tmp_path):
     with pytest.raises(Failure) as caught:
         _certificates.read(str(missing))
     assert str(caught.value) == f"{missing} cannot be read: No such file or directory"
-    _, key = authority.pinned("app")
+    key = authority.pinned("app")[1]
     with pytest.raises(Failure) as caught:
         _certificates.read(str(key))
     assert str(caught.value) == f"{key} holds no certificate in PEM"

@@ -47,6 +47,6 @@ def test_a_lock_pins_and_hashes_all_and_names_no_index(lock):
     )
     lines = [line for line in text.splitlines() if line and not line.lstrip().startswith(("#", "--hash"))]
     assert len(requirements) == len(lines)
-    names = [name for name, _, _ in requirements]
+    names = [name for name, _version, _hashes in requirements]
     assert names == sorted(names)
     assert {"zeo", "zodb", "zconfig", "zdaemon", "zc-lockfile", "setuptools", "flit-core"} <= set(names)

@@ -146,7 +146,7 @@ def test_a_server_that_is_starting_is_waited_for(serve, settings):
             time.sleep(0.4)
             assert process.poll() is None
             server.start()
-            output, _ = process.communicate(timeout=20)
+            output, _errors = process.communicate(timeout=20)
         assert process.returncode == 0, output
         server.stop()
     start = time.monotonic()
@@ -260,20 +260,20 @@ def test_a_client_that_is_pinned_later_needs_no_restart(serve, settings, authori
     ],
 )
 def test_days_left(serve, settings, authority, days, warn, code, text):
-    server, _ = pinned(serve, authority, days)
+    server, _clients = pinned(serve, authority, days)
     file = settings(server, certificates=[str(server.tls[0])], certificate_days=warn)
     (found,) = health(file, code=code)
     assert found["problems"] == ([f"certificate server ({server.tls[0]}) {text}"] if text else [])
 
 
 def test_the_certificate_that_is_served_counts_though_no_file_is_named(serve, settings, authority):
-    server, _ = pinned(serve, authority, 10)
+    server, _clients = pinned(serve, authority, 10)
     (found,) = health(settings(server), code=1)
     assert found["problems"] == [f"certificate server (of the server on {server.address}) expires in 10 days"]
 
 
 def test_a_renewed_certificate_needs_a_restart(serve, settings, authority):
-    server, _ = pinned(serve, authority, 10)
+    server, _clients = pinned(serve, authority, 10)
     old = authority.folder / "old.crt"
     shutil.copy(server.tls[0], old)
     authority.pinned("server", 200)
@@ -370,9 +370,9 @@ def test_a_crl_in_a_folder_is_told_since_zeo_ignores_it(serve, settings, authori
 
 
 def test_an_expired_and_a_future_certificate(serve, settings, authority):
-    server, _ = pinned(serve, authority)
-    past, _ = authority.signed("past", begins=-20, ends=-10)
-    future, _ = authority.signed("future", begins=3, ends=100)
+    server, _clients = pinned(serve, authority)
+    past = authority.signed("past", begins=-20, ends=-10)[0]
+    future = authority.signed("future", begins=3, ends=100)[0]
     (found,) = health(settings(server, certificates=[str(server.tls[0]), str(past), str(future)]), code=2)
     assert f"certificate past ({past}) expired 10 days ago" in found["problems"]
     assert f"certificate future ({future}) is valid only in 3 days" in found["problems"]
@@ -451,12 +451,26 @@ def test_a_pack_that_failed_or_was_not_reported(serve, settings):
     assert found["problems"] == [sentence]
 
 
-def test_a_broken_record(serve, settings):
+@pytest.mark.parametrize("text", [pytest.param("{", id="cut off"), pytest.param("7", id="no object")])
+def test_a_broken_record(serve, settings, text):
     server = serve("pyams")
     record = server.data("pyams").with_name("Data.fs.pack.json")
-    record.write_text("{")
+    record.write_text(text)
     (found,) = health(settings(server), code=1)
     assert found["problems"][0].startswith(f"{record} cannot be read: ")
+    assert command("zodb-pack", settings(server)).returncode == 0
+    health(settings(server), code=0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_root_cannot_become_two_users(serve, settings, tmp_path):
+    server = serve("pyams")
+    one = settings(server, user="nobody").rename(tmp_path / "one.toml")
+    result = command("zodb-health", one, settings(server, user="daemon"))
+    assert (result.returncode, result.stdout) == (
+        3,
+        "UNKNOWN zodb-health: the files name different users; look at each file on its own\n",
+    )
 
 
 def test_it_is_gone_when_it_is_done(serve, settings):

@@ -134,7 +134,7 @@ def test_every_storage_is_packed_also_after_one_that_failed(serve, settings, mai
     result = command("zodb-pack", settings(server, sections=sections, server=box.name, report=["a@example.org"]))
     assert result.returncode == 1
     assert [record(server, name)["outcome"] for name in server.names] == ["packed", "failed", "packed"]
-    assert [message["Subject"] for _, _, message in box.messages] == [
+    assert [message["Subject"] for _sender, _recipients, message in box.messages] == [
         "Test site: storage one packed",
         "Test site: storage two NOT packed",
         "Test site: storage three packed",
@@ -266,6 +266,17 @@ def test_a_held_lock_is_respected_and_its_holder_named(serve, settings):
     assert record(server)["outcome"] == "locked"
 
 
+def test_a_lock_that_cannot_be_opened(serve, settings):
+    server = serve("pyams")
+    lock = server.data("pyams").with_name("Data.fs.pack-lock")
+    lock.symlink_to("/etc/hostname")
+    result = command("zodb-pack", settings(server))
+    assert (result.returncode, result.stderr) == (
+        1,
+        f"zodb-pack: pyams: the lock {lock} cannot be opened: Too many levels of symbolic links\n",
+    )
+
+
 def test_a_pack_holds_the_lock_until_the_server_is_done(serve, settings, tmp_path):
     server = slow(tmp_path, serve, 2.5)
     before = server.data("pyams").stat().st_size
@@ -274,7 +285,7 @@ def test_a_pack_holds_the_lock_until_the_server_is_done(serve, settings, tmp_pat
         until((tmp_path / "ready").exists)
         with open(server.data("pyams").with_name("Data.fs.pack-lock"), "rb") as lock, pytest.raises(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _, errors = process.communicate(timeout=20)
+        _output, errors = process.communicate(timeout=20)
     assert process.returncode == 0, errors
     assert server.data("pyams").stat().st_size < before
     assert record(server)["finished"] - record(server)["started"] > 2.5
@@ -300,7 +311,7 @@ def test_a_server_killed_in_the_middle(serve, settings, tmp_path):
     with started("zodb-pack", settings(server)) as process:
         until((tmp_path / "ready").exists)
         server.stop(signal.SIGKILL)
-        _, errors = process.communicate(timeout=20)
+        _output, errors = process.communicate(timeout=20)
     assert process.returncode == 1
     assert errors.startswith(f"zodb-pack: pyams: {server.address}: the connection to the server was lost (")
     assert len(errors.splitlines()) == 1
@@ -312,7 +323,7 @@ def test_a_pack_that_is_stopped_says_so(serve, settings, tmp_path, mailbox):
     with started("zodb-pack", settings(server, server=box.name, report=["a@example.org"])) as process:
         until((tmp_path / "ready").exists)
         process.terminate()
-        _, errors = process.communicate(timeout=20)
+        _output, errors = process.communicate(timeout=20)
     assert process.returncode == 1
     assert errors == "zodb-pack: pyams: zodb-pack was stopped; the server goes on with the pack that it began\n"
     assert record(server)["outcome"] == "failed"

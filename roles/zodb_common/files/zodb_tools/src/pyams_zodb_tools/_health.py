@@ -92,10 +92,10 @@ def _load(files: list[str]):
             loaded.append((_settings.load(file), None))
         except Misconfigured as error:
             loaded.append((None, error))
-    users = {settings.user for settings, _ in loaded if settings}
+    users = {settings.user for settings, _error in loaded if settings}
     if os.geteuid() == 0 and len(users) > 1:
         return [(None, Misconfigured("the files name different users; look at each file on its own"))]
-    for index, (settings, _) in enumerate(loaded):
+    for index, (settings, _error) in enumerate(loaded):
         try:
             if settings:
                 _settings.become(settings)
@@ -132,7 +132,7 @@ class Finding:
         self._problems.sort(key=lambda problem: -_BADNESS.index(problem[0]))
         self.facts["code"] = self._problems[0][0]
         self.facts["status"] = _NAMES[self.facts["code"]]
-        self.facts["problems"] = [sentence for _, sentence in self._problems]
+        self.facts["problems"] = [sentence for _code, sentence in self._problems]
 
     def look(self, deadline: float) -> None:
         answer = how = None

@@ -65,7 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def pack(settings: _settings.Settings, storage: _settings.Storage) -> int:
     """Pack one storage, record and report the outcome, and return the exit status for it."""
-    before = read_record(storage.path) or {}
+    before = {}
+    with contextlib.suppress(Failure):  # what is unreadable is written anew
+        before = read_record(storage.path) or {}
     record = {
         "storage": storage.name,
         "outcome": "packed",  # or failed, misconfigured, no space, locked
@@ -121,12 +123,11 @@ def read_record(path: str) -> dict | None:
     """Return what the last pack of the storage recorded, None before the first. Raises Failure if it is unreadable."""
     try:
         with open(path + ".pack.json", encoding="utf-8") as source:
-            record = json.load(source)
+            return dict(json.load(source))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise Failure(f"{path}.pack.json cannot be read: {reason(error)}") from error
-    return record
 
 
 @contextlib.contextmanager

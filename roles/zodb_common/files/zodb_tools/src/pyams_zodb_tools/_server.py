@@ -155,7 +155,7 @@ def _ask(how: Client, address, read_only: bool) -> Answer:
             encode, decode = ZEO.asyncio.marshal.encoder(protocol), ZEO.asyncio.marshal.decoder(protocol)
             _send(connection, protocol)
             _send(connection, encode(1, False, "register", (how.storage, read_only)))
-            _, refused, _, result = decode(_receive(connection))
+            _number, refused, _name, result = decode(_receive(connection))
     except ImportError as error:
         raise Failure(f"the server on {where} speaks msgpack, whose package is not in this virtualenv") from error
     except (OSError, EOFError, ValueError) as error:
