@@ -42,6 +42,7 @@ from ansible_collections.pyams.zodb.plugins.module_utils._zeo_values import (
 )
 
 FOLDERS = ("config_dir", "data_dir", "log_dir", "cache_dir", "run_dir", "venv_dir")
+_CLEANED = ("cache_dir", "venv_dir")
 
 
 def complete(entries: list[dict], settings: dict) -> list[dict]:
@@ -59,10 +60,12 @@ def questions(entries: list[dict], settings: dict) -> dict:
     """Return what refusals() must know of the host: the options of M(pyams.zodb.zodb_host_info) by name."""
     settings = _tidied(settings)
     instances = complete(entries, settings)
-    instances = [one for index, one in enumerate(instances) if not _wrong(index, instances, settings)]
+    instances = [one for index, one in enumerate(instances) if not _wrong(index, entries, instances, settings)]
     present = [instance for instance in instances if instance["state"] == "present"]
-    served = present + [instance for instance in instances if instance["state"] == "absent" and instance["remove_data"]]
-    storages = [storage for instance in served for storage in instance["storages"]]
+    # Those of absent entries too, whose servers may hold what others need.
+    storages = [
+        storage for instance in instances for storage in instance["storages"] if not wrong_path(storage["path"])
+    ]
     paths = [settings[folder] for folder in FOLDERS if settings[folder].startswith("/")]
     certificates = []
     for storage in storages:
@@ -103,7 +106,7 @@ def refusals(entries: list[dict], settings: dict, host: dict | None = None) -> l
     found = list(_settings_rules(settings))
     sound = []
     for index, instance in enumerate(instances):
-        wrong = _wrong(index, instances, settings)
+        wrong = _wrong(index, entries, instances, settings)
         found += [_where(index, instance) + sentence for sentence in wrong]
         if not wrong:
             sound.append((_where(index, instance), instance))
@@ -180,10 +183,12 @@ def _where(index: int, instance: dict) -> str:
     return f'zeo_server_instances[{index}] "{instance["name"]}": '
 
 
-def _wrong(index: int, instances: list[dict], settings: dict) -> list[str]:
+def _wrong(index: int, entries: list[dict], instances: list[dict], settings: dict) -> list[str]:
     """Return what is wrong with an entry in itself; the rules of descriptions have the last word, in "
     "case none has spoken."""
-    return list(_entry_rules(index, instances, settings)) or list(_description_rules(instances[index], settings))
+    return list(_entry_rules(index, entries, instances, settings)) or list(
+        _description_rules(instances[index], settings)
+    )
 
 
 # The role's variables
@@ -191,13 +196,13 @@ def _wrong(index: int, instances: list[dict], settings: dict) -> list[str]:
 # True: nobody else has a variable of this name. A project_name may well be the play's own, so without one of those it
 # says nothing.
 _OLD_VARIABLES = {
-    "zeo_server_port": (True, "address of an entry of zeo_server_instances"),
-    "zeo_storage": (True, "name in storages of an entry of zeo_server_instances"),
-    "zeo_pack_report": (True, "pack.report of an entry of zeo_server_instances"),
+    "zeo_server_port": (True, "address in an entry of zeo_server_instances"),
+    "zeo_storage": (True, "storages in an entry of zeo_server_instances"),
+    "zeo_pack_report": (True, "pack.report in an entry of zeo_server_instances"),
     "pyams_release": (True, "zeo_server_release"),
-    "project_name": (False, "title of an entry of zeo_server_instances"),
-    "project_slug": (False, "name of an entry of zeo_server_instances"),
-    "eggs_directory": (False, "zeo_server_wheelhouse, a folder of wheels"),
+    "project_name": (False, "title in an entry of zeo_server_instances"),
+    "project_slug": (False, "name in an entry of zeo_server_instances"),
+    "eggs_directory": (False, "zeo_server_wheelhouse"),
     "run_user": (False, "zeo_server_user"),
     "run_group": (False, "zeo_server_group"),
     "logs_directory": (False, "zeo_server_log_dir"),
@@ -208,10 +213,7 @@ def _settings_rules(settings: dict) -> Iterator[str]:
     old = [name for name in _OLD_VARIABLES if name in settings["old_variables"]]
     if any(_OLD_VARIABLES[name][0] for name in old):
         for name in old:
-            yield (
-                f"{name}: is a variable of the old scaffold, which nothing reads; write "
-                f"{_OLD_VARIABLES[name][1]} instead."
-            )
+            yield f"{name}: nothing reads this variable of the old scaffold; say {_OLD_VARIABLES[name][1]} instead."
     for folder in FOLDERS:
         wrong = wrong_folder(settings[folder])
         if wrong:
@@ -223,6 +225,12 @@ def _settings_rules(settings: dict) -> Iterator[str]:
                     f"zeo_server_{folder} {settings[folder]} is zeo_server_{other} too, "
                     "which has other permissions; name a folder for each."
                 )
+            for inner, outer in ((folder, other), (other, folder)):
+                if outer in _CLEANED and inside(settings[inner], settings[outer]):
+                    yield (
+                        f"zeo_server_{inner} {settings[inner]} lies in zeo_server_{outer} {settings[outer]}, "
+                        "where old things are deleted; name a folder beside it."
+                    )
     for name in ("user", "group", "client_group"):
         wrong = wrong_account(settings[name])
         if wrong:
@@ -273,20 +281,20 @@ def _wrong_package(package: str) -> str | None:
 # An entry
 
 
-def _entry_rules(index: int, instances: list[dict], settings: dict) -> Iterator[str]:
-    instance, before = instances[index], instances[:index]
+def _entry_rules(index: int, entries: list[dict], instances: list[dict], settings: dict) -> Iterator[str]:
+    entry, instance, before = entries[index], instances[index], instances[:index]
     yield from _name_rules(instance, before)
     yield from _removal_rules(instance, instances)
     if instance["state"] == "absent":
         if instance["remove_data"]:
-            yield from _path_rules(instance, settings)
+            yield from _path_rules(entry, instance, settings)
         return
     yield from _gone_rules(instance)
     yield from _address_rules(instance, before)
     yield from _tls_rules(instance)
-    yield from _storage_rules(instance)
-    yield from _path_rules(instance, settings)
-    yield from _claim_rules(index, instances)
+    yield from _storage_rules(entry, instance)
+    yield from _path_rules(entry, instance, settings)
+    yield from _claim_rules(index, entries, instances)
     yield from _zconfig_rules("zconfig", instance["zconfig"], "zeo", _ZEO_KEYS)
     for number, storage in enumerate(instance["storages"]):
         yield from _zconfig_rules(f"storages[{number}].zconfig", storage["zconfig"], "filestorage", _FILESTORAGE_KEYS)
@@ -331,13 +339,17 @@ def _removal_rules(instance: dict, instances: list[dict]) -> Iterator[str]:
         )
     for other in instances:
         for number, storage in enumerate(other["storages"] if other["state"] == "present" else []):
-            for key in ("path", "blob_dir"):
-                doomed = [path for path in instance["data"] if path == storage[key] or inside(storage[key], path)]
-                if doomed:
-                    yield (
-                        f"remove_data true would delete {doomed[0]}, where storages[{number}].{key} of "
-                        f'"{other["name"]}" is; leave remove_data out.'
-                    )
+            doomed = [
+                (path, key)
+                for key in ("path", "blob_dir")
+                for path in instance["data"]
+                if path == storage[key] or inside(storage[key], path)
+            ]
+            if doomed:
+                yield (
+                    f"remove_data true would delete {doomed[0][0]}, where storages[{number}].{doomed[0][1]} of "
+                    f'"{other["name"]}" is; leave remove_data out.'
+                )
 
 
 def _gone_rules(instance: dict) -> Iterator[str]:
@@ -466,7 +478,7 @@ def _managed_rules(instance: dict, tls: dict) -> Iterator[str]:
         )
 
 
-def _storage_rules(instance: dict) -> Iterator[str]:
+def _storage_rules(entry: dict, instance: dict) -> Iterator[str]:
     storages = instance["storages"]
     if not storages:
         yield "storages is an empty list; leave it out for one storage with the entry's name, or name one."
@@ -477,7 +489,7 @@ def _storage_rules(instance: dict) -> Iterator[str]:
                 f"storages[{number}].name {show(storage['name'])} is already that of "
                 f"storages[{names.index(storage['name'])}]; give each its own."
             )
-        elif wrong_storage_name(storage["name"]):
+        elif entry["storages"] and wrong_storage_name(storage["name"]):
             yield f"storages[{number}].name {wrong_storage_name(storage['name'])}"
 
 
@@ -485,70 +497,93 @@ def _storage_rules(instance: dict) -> Iterator[str]:
 _COMPANIONS = (".index", ".index_tmp", ".lock", ".tmp", ".old", ".pack", ".pack-lock", ".pack.json")
 
 
-def _path_rules(instance: dict, settings: dict) -> Iterator[str]:
+def _given(entry: dict, number: int, key: str) -> bool:
+    """Whether a storage's value was written, and not derived from one that has a sentence of its own."""
+    return bool(entry["storages"]) and entry["storages"][number][key] is not None
+
+
+def _path_rules(entry: dict, instance: dict, settings: dict) -> Iterator[str]:
     for number, storage in enumerate(instance["storages"]):
-        wrong = {key: wrong_path(storage[key]) for key in ("path", "blob_dir")}
-        for key, sentence in wrong.items():
-            if sentence:
-                yield f"storages[{number}].{key} {sentence}"
-        if any(wrong.values()):
+        given = [key for key in ("path", "blob_dir") if _given(entry, number, key)]
+        wrong = [(key, wrong_path(storage[key])) for key in given if wrong_path(storage[key])]
+        for key, sentence in wrong:
+            yield f"storages[{number}].{key} {sentence}"
+        if wrong or wrong_path(storage["path"]) or wrong_path(storage["blob_dir"]):
             continue
-        path, blobs = f"storages[{number}].path {storage['path']}", f"storages[{number}].blob_dir {storage['blob_dir']}"
+        path, blobs = (f"storages[{number}].{key} {storage[key]}" for key in ("path", "blob_dir"))
         if systems_own(storage["path"]):
-            yield f"{path} is a folder of the system; name a file, such as {storage['path'].rstrip('/')}/zodb/Data.fs."
+            at = storage["path"].rstrip("/")
+            yield f"{path} is a folder of the system; name a file, such as {at}/zodb/Data.fs."
         if systems_own(storage["blob_dir"]):
-            yield (
-                f"{blobs} is a folder of the system; name one of its own, such as "
-                f"{storage['blob_dir'].rstrip('/')}/blobs."
-            )
+            at = storage["blob_dir"].rstrip("/")
+            yield f"{blobs} is a folder of the system; name one of its own, such as {at}/blobs."
         if storage["path"] == storage["blob_dir"]:
             yield f"{blobs} is the path of the storage too; blobs need a folder of their own, such as blobs beside it."
         elif inside(storage["path"], storage["blob_dir"]):
             yield f"{path} lies in the storage's own blob_dir {storage['blob_dir']}; put it beside that folder."
-        for folder in ("venv_dir", "cache_dir"):
-            for text, place in ((path, storage["path"]), (blobs, storage["blob_dir"])):
-                if inside(place, settings[folder]):
-                    yield f"{text} lies in zeo_server_{folder}, where old things are deleted; put data elsewhere."
+        for key in given:
+            for folder in _CLEANED:
+                if inside(storage[key], settings[folder]):
+                    yield (
+                        f"storages[{number}].{key} {storage[key]} lies in zeo_server_{folder}, "
+                        "where old things are deleted; put data elsewhere."
+                    )
         for folder in FOLDERS:
             if storage["blob_dir"] == settings[folder] or inside(settings[folder], storage["blob_dir"]):
-                yield f"{blobs} holds zeo_server_{folder} {settings[folder]}; give the blobs a folder of their own."
+                yield (f"{blobs} holds zeo_server_{folder} {settings[folder]}; give the blobs a folder of their own.")
 
 
-def _claim_rules(index: int, instances: list[dict]) -> Iterator[str]:
-    """No file belongs to two storages: of all entries, up to and with this one."""
+def _claim_rules(index: int, entries: list[dict], instances: list[dict]) -> Iterator[str]:
+    """No file belongs to two storages: of the entries up to this one, and within it."""
     claims = [
         (at, number, storage)
         for at, instance in enumerate(instances[: index + 1])
         for number, storage in enumerate(instance["storages"])
-        if instance["state"] == "present"
+        if instance["state"] == "present" and not wrong_path(storage["path"]) and not wrong_path(storage["blob_dir"])
     ]
     for later, (at, number, storage) in enumerate(claims):
-        for other_at, other_number, other in claims[:later]:
-            if at != index or wrong_path(storage["path"]) or wrong_path(storage["blob_dir"]):
-                continue
+        for other_at, other_number, other in claims[:later] if at == index else []:
             whose = f'"{instances[other_at]["name"]}"' if other_at != at else f"storages[{other_number}]"
-            path, blobs = (f"storages[{number}].{key} {storage[key]}" for key in ("path", "blob_dir"))
             if storage["path"] == other["path"]:
-                yield f"{path} is already that of {whose}; give each storage its own."
-            for one, base in ((storage["path"], other["path"]), (other["path"], storage["path"])):
-                if one in [base + companion for companion in _COMPANIONS]:
+                # Where both are derived, a name or a tree is there twice, and has its sentence.
+                if _given(entries[at], number, "path") or _given(entries[other_at], other_number, "path"):
                     yield (
-                        f"{path} and {other['path']} of {whose} overwrite each other, since {one} is a "
-                        f"file that ZODB writes beside {base}; rename one."
+                        f"storages[{number}].path {storage['path']} is already that of {whose}; "
+                        "give each storage its own."
                     )
-            if storage["blob_dir"] == other["blob_dir"]:
-                yield (
-                    f"{blobs} is already that of {whose}; give each storage its own, for a pack deletes "
-                    "what it does not know."
-                )
-            elif inside(storage["blob_dir"], other["blob_dir"]) or inside(other["blob_dir"], storage["blob_dir"]):
-                yield f"{blobs} and {other['blob_dir']} of {whose} lie in each other; put them side by side."
-            elif storage["blob_dir"] in (other["blob_dir"] + ".old", other["blob_dir"].removesuffix(".old")):
-                yield f"{blobs} and {other['blob_dir']} of {whose} overwrite each other when one is packed; rename one."
-            if inside(storage["path"], other["blob_dir"]) or storage["path"] == other["blob_dir"]:
-                yield f"{path} lies in the blob_dir {other['blob_dir']} of {whose}; put it elsewhere."
-            if inside(other["path"], storage["blob_dir"]) or other["path"] == storage["blob_dir"]:
-                yield f"{blobs} holds the path {other['path']} of {whose}; put it elsewhere."
+            else:
+                yield from _path_claim(f"storages[{number}]", storage, whose, other)
+            if storage["path"] != other["path"] or (
+                _given(entries[at], number, "blob_dir") and _given(entries[other_at], other_number, "blob_dir")
+            ):
+                yield from _blob_claim(f"storages[{number}].blob_dir {storage['blob_dir']}", storage, whose, other)
+
+
+def _path_claim(option: str, storage: dict, whose: str, other: dict) -> Iterator[str]:
+    path = f"{option}.path {storage['path']}"
+    for one, base in ((storage["path"], other["path"]), (other["path"], storage["path"])):
+        if one in [base + companion for companion in _COMPANIONS]:
+            yield (
+                f"{path} and {other['path']} of {whose} overwrite each other, since ZODB writes {one} beside {base}; "
+                "rename one."
+            )
+    if inside(storage["path"], other["blob_dir"]) or storage["path"] == other["blob_dir"]:
+        yield f"{path} lies in the blob_dir {other['blob_dir']} of {whose}; put it elsewhere."
+    if inside(other["path"], storage["blob_dir"]) or other["path"] == storage["blob_dir"]:
+        yield (
+            f"{option}.blob_dir {storage['blob_dir']} holds the path {other['path']} of {whose}; put the "
+            "blobs elsewhere."
+        )
+
+
+def _blob_claim(blobs: str, storage: dict, whose: str, other: dict) -> Iterator[str]:
+    mine, theirs = storage["blob_dir"], other["blob_dir"]
+    if mine == theirs:
+        yield f"{blobs} is already that of {whose}; give each its own, for a pack deletes blobs that it does not know."
+    elif inside(mine, theirs) or inside(theirs, mine):
+        yield f"{blobs} and {theirs} of {whose} lie one in the other; put them side by side."
+    elif mine in (theirs + ".old", theirs.removesuffix(".old")):
+        yield f"{blobs} and {theirs} of {whose} overwrite each other when one of them is packed; rename one."
 
 
 # Keys of ZConfig that have a name here; null: the role's own.
@@ -661,9 +696,10 @@ def _adopt_rules(instance: dict, before: list[dict]) -> Iterator[str]:
     tree = instance["adopt"]
     if not tree:
         return
-    wrong = wrong_folder(tree)
-    if wrong:
-        yield f"adopt {wrong}"
+    if wrong_path(tree):
+        yield f"adopt {wrong_path(tree)}"
+    elif systems_own(tree):
+        yield f"adopt {tree} is a folder of the system; name the one in it that has etc and var of the old server."
     for other in before:
         if other["adopt"] == tree and other["state"] == "present":
             yield f'adopt {tree} is already that of "{other["name"]}"; a tree has one server.'

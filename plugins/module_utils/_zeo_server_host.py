@@ -63,8 +63,11 @@ def refusals(sound: list[tuple[str, dict]], settings: dict, host: dict) -> list[
     found = [*_platform_rules(settings, host), *_account_rules(settings, host, account)]
     found += _space_rules(settings, host)
     found += _wheelhouse_rules(settings, host)
+    # A server that is to be absent is stopped before any is started, so its port and its data are free.
+    leaving = [instance for where, instance in sound if instance["state"] == "absent"]
     for where, instance in sound:
-        found += [where + sentence for sentence in _entry_rules(instance, settings, host, account, manager)]
+        own = [instance, *leaving]
+        found += [where + sentence for sentence in _entry_rules(instance, own, settings, host, account, manager)]
     return found
 
 
@@ -88,7 +91,7 @@ def _platform_rules(settings: dict, host: dict) -> Iterator[str]:
     about, python = host["host"], host["python"]
     platform = (about["distribution"], about["version"])
     if platform not in PLATFORMS and not settings["allow_untested_platform"]:
-        shown = " ".join(part for part in platform if part) or "without /etc/os-release"
+        shown = " ".join(part for part in platform if part) or "of an unknown platform"
         yield (
             f"zeo_server_allow_untested_platform false: this host is {shown}, and Debian 12 and 13 are tested; "
             "set it to true to go on at your own risk."
@@ -230,21 +233,26 @@ def _canonical(name: str) -> str:
 # An entry on the host
 
 
-def _entry_rules(instance: dict, settings: dict, host: dict, account: Account, manager: str) -> Iterator[str]:
+def _entry_rules(
+    instance: dict, own: list[dict], settings: dict, host: dict, account: Account, manager: str
+) -> Iterator[str]:
+    """own: the entries whose servers may hold what this one needs, itself first."""
     adopting = bool(instance["adopt"]) and host["read"][instance["conf"]] is None
     if account.root:
         yield from _foreign_rules(instance, host)
     if instance["state"] == "absent":
         if instance["remove_data"]:
             for number, storage in enumerate(instance["storages"]):
-                yield from _lock_rules(f"storages[{number}].path {storage['path']}", storage, instance, host, False)
+                yield from _lock_rules(
+                    f"storages[{number}].path {storage['path']}", storage, own, host, "stop that first."
+                )
         return
     if adopting:
         yield from _tree_rules(instance, host)
-    yield from _listen_rules(instance, host)
+    yield from _listen_rules(instance, own, host)
     yield from _run_rules(instance, settings, host, account, manager)
     for number, storage in enumerate(instance["storages"]):
-        yield from _data_rules(number, storage, instance, host, account, adopting)
+        yield from _data_rules(number, storage, instance, own, host, account)
         yield from _place_rules(number, storage, instance, settings, host, account, manager)
         yield from _moved_rules(number, storage, instance, host)
     if instance["tls"] and not instance["tls_managed"]:
@@ -321,11 +329,11 @@ def _tree_rules(instance: dict, host: dict) -> Iterator[str]:
         )
 
 
-def _listen_rules(instance: dict, host: dict) -> Iterator[str]:
+def _listen_rules(instance: dict, own: list[dict], host: dict) -> Iterator[str]:
     at = host["listens"][instance["address"]]
     if at["error"]:
         yield f"address {at['error']}."
-    elif at["in_use"] and not _is_server(at, instance, host):
+    elif at["in_use"] and not _is_server(at, own, host):
         yield (
             f"address {instance['address']} is held by {_process(at['pid'], at['program'], at['unit'])}; "
             "stop that, or choose another address."
@@ -362,7 +370,7 @@ def _run_rules(instance: dict, settings: dict, host: dict, account: Account, man
 
 
 def _data_rules(
-    number: int, storage: dict, instance: dict, host: dict, account: Account, adopting: bool
+    number: int, storage: dict, instance: dict, own: list[dict], host: dict, account: Account
 ) -> Iterator[str]:
     """What lies at a storage's path already."""
     path = f"storages[{number}].path {storage['path']}"
@@ -389,16 +397,15 @@ def _data_rules(
             f"{path} belongs to {about['owner']}:{about['group']}, and the server runs as {account.user}; "
             + _whose(about["owner"], account)
         )
-    if adopting and about["locked"] and _adopted(about["lock_pid"], instance, host):
-        return
-    yield from _lock_rules(path, storage, instance, host, True)
+    if not _adopted(about["lock_pid"], instance, host):
+        remedy = "stop that first." if instance["adopt"] else "stop that, or take its tree over with adopt."
+        yield from _lock_rules(path, storage, own, host, remedy)
 
 
-def _lock_rules(path: str, storage: dict, instance: dict, host: dict, serving: bool) -> Iterator[str]:
+def _lock_rules(path: str, storage: dict, own: list[dict], host: dict, remedy: str) -> Iterator[str]:
     about = host["file_storages"][storage["path"]]
-    if about["locked"] and not _ours(about["lock_unit"], about["lock_program"], instance):
+    if about["locked"] and not _ours(about["lock_unit"], about["lock_program"], own):
         holder = _process(about["lock_pid"], about["lock_program"], about["lock_unit"])
-        remedy = "stop that, or take its tree over with adopt." if serving else "stop that first."
         yield f"{path} is locked by {holder}; {remedy}"
 
 
@@ -406,27 +413,30 @@ def _place_rules(
     number: int, storage: dict, instance: dict, settings: dict, host: dict, account: Account, manager: str
 ) -> Iterator[str]:
     """The folders that a storage lies in, or is to lie in."""
-    blobs = host["paths"][storage["blob_dir"]]
+    blobs, seen = host["paths"][storage["blob_dir"]], set()
     for key in ("path", "blob_dir"):
         text = f"storages[{number}].{key} {storage[key]}"
-        for folder in above(storage[key]):
+        for folder in [folder for folder in above(storage[key]) if folder not in seen]:
+            seen.add(folder)
             info = host["paths"][folder]
             if info["exists"] and info["type"] not in ("directory", "link"):
-                yield (
-                    f"{text} lies below {folder}, which is a "
-                    f"{info['type'].replace('other', 'device or socket')}; choose another."
-                )
+                yield f"{text} lies below {folder}, which is no folder; choose another."
             if (
                 info["type"] == "directory"
                 and folder not in _made(instance, settings)
                 and account.may(info, ENTER) is False
             ):
                 yield (
-                    f"{text} lies in {folder} ({_owned(info)}), which {account.user} may not enter; open "
-                    "it with chmod o+x, or choose another."
+                    f"{text} lies in {folder} ({_owned(info)}), which {account.user} may not enter; open it with chmod "
+                    "o+x, or choose another."
                 )
-        if manager == "systemd" and temporary(storage[key]):
-            yield f"{text} lies in a folder for temporary files, of which the unit has its own; put data elsewhere."
+    hidden = [key for key in ("path", "blob_dir") if temporary(storage[key])]
+    if manager == "systemd" and hidden:
+        yield (
+            f"storages[{number}].{hidden[0]} {storage[hidden[0]]} lies in a folder for temporary files, "
+            "of which the unit "
+            "has its own; put data elsewhere."
+        )
     if blobs["exists"] and blobs["type"] not in ("directory", "link"):
         yield f"storages[{number}].blob_dir {storage['blob_dir']} is a {blobs['type']}; name a folder."
     if blobs["type"] == "directory" and blobs["owner"] != account.user:
@@ -465,7 +475,7 @@ def _moved_rules(number: int, storage: dict, instance: dict, host: dict) -> Iter
 def _certificate_rules(tls: dict, host: dict, account: Account) -> Iterator[str]:
     asked = [(name, tls[name]) for name in ("cert", "tools_cert", "ca") if tls[name]]
     for name, path in asked:
-        info, about = host["paths"][path], host["certificates"].get(path)
+        info, about = host["paths"][path], host["certificates"][path]
         if not info["exists"]:
             yield f"tls.{name} {path} is not there; put it there, readable for {account.user}."
         elif info["type"] == "directory":
@@ -517,13 +527,12 @@ def _owned(info: dict) -> str:
 
 
 def _whose(owner: str, account: Account) -> str:
-    if account.root:
-        return (
-            f"set zeo_server_user: {owner}, or give it to {account.user} with chown."
-            if owner != "root"
-            else (f"give it to {account.user} with chown.")
-        )
-    return f"run as {owner}, or have it given to you."
+    """Return what to do about data of another owner. An owner without an account is a number."""
+    if not account.root:
+        return f"run as {owner}, or have it given to {account.user}."
+    if owner == "root" or owner.isdigit():
+        return f"give it to {account.user} with chown."
+    return f"set zeo_server_user: {owner}, or give it to {account.user} with chown."
 
 
 def _process(pid: int | None, program: str | None, unit: str | None) -> str:
@@ -532,21 +541,27 @@ def _process(pid: int | None, program: str | None, unit: str | None) -> str:
     return f"process {pid} ({', '.join(filter(None, [program, unit]))})"
 
 
-def _is_server(at: dict, instance: dict, host: dict) -> bool:
-    """Whether what listens is the entry's own server, or the old one of the tree that it adopts.
+def _is_server(at: dict, own: list[dict], host: dict) -> bool:
+    """Whether what listens is the server of one of these entries, or the old one of the tree that the first adopts.
 
-    In a container root may not see whose a socket is (that takes CAP_SYS_PTRACE), but it always sees who locked the data:
-    as long as that is our own server, it is our server that has the address.
+    In a container root may not see whose a socket is (that takes CAP_SYS_PTRACE), but it always sees who locked the
+    data: as long as that is such a server, it is that server that has the address.
     """
-    if at["pid"] is None:
-        held = [host["file_storages"][storage["path"]] for storage in instance["storages"]]
-        return any(about["locked"] and _ours(about["lock_unit"], about["lock_program"], instance) for about in held)
-    return _ours(at["unit"], at["program"], instance) or _adopted(at["pid"], instance, host)
+    if at["pid"] is not None:
+        return _ours(at["unit"], at["program"], own) or _adopted(at["pid"], own[0], host)
+    held = [host["file_storages"].get(storage["path"]) for instance in own for storage in instance["storages"]]
+    return any(
+        about["locked"]
+        and (_ours(about["lock_unit"], about["lock_program"], own) or _adopted(about["lock_pid"], own[0], host))
+        for about in held
+        if about
+    )
 
 
-def _ours(unit: str | None, program: str | None, instance: dict) -> bool:
-    """Whether a process is the entry's own server: in its unit, or run by its own link to a virtualenv."""
-    return unit == instance["unit"] or f"{instance['link']}/bin/runzeo" in (program or "").split()
+def _ours(unit: str | None, program: str | None, own: list[dict]) -> bool:
+    """Whether a process is the server of one of these entries: in its unit, or run by its link to a virtualenv."""
+    words = (program or "").split()
+    return any(unit == instance["unit"] or f"{instance['link']}/bin/runzeo" in words for instance in own)
 
 
 def _adopted(pid: int | None, instance: dict, host: dict) -> bool:

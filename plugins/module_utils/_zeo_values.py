@@ -70,6 +70,8 @@ def address(text: str) -> Address:
     text = str(text).strip()
     if text.startswith("/"):
         return Address(None, None, tidy(text))
+    if "://" in text:
+        raise ValueError(f"{show(text)} is a URI; write host:port alone, such as 127.0.0.1:8100.")
     if "/" in text:
         raise ValueError(f"{show(text)} is a relative path; write the path of a socket from / on.")
     host, colon, port = text.rpartition(":")
@@ -142,9 +144,9 @@ def wrong_storage_name(name: str) -> str | None:
 
 def wrong_account(name: str) -> str | None:
     """Names of users and groups."""
-    if re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", name):
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}", name):
         return None
-    return f"{show(name)} is no name of an account; write small letters, digits, _ or -, such as zodb."
+    return f"{show(name)} is no name of an account; write letters, digits, _, . or -, such as zodb."
 
 
 def wrong_host_name(name: str) -> str | None:
@@ -195,7 +197,7 @@ def wrong_calendar(text: str) -> str | None:
         return f'"" says no time; {advice}'
     if not wrong_cron(text) and len(text.split()) == len(_CRON):
         return f"{show(text)} is crontab's form, for zdaemon's hosts in pack.cron; {advice}"
-    words = text.strip().split(" ") if "\n" not in text else [""]
+    words = text.split() if "\n" not in text.strip() else [""]
     if not _calendar(words):
         return f"{show(text)} is no calendar expression; {advice}"
     return None
