@@ -722,6 +722,11 @@ def _client_rules(instance: dict, before: list[dict]) -> Iterator[str]:
             yield f"client.{name} {wrong}"
     for number, storage in enumerate(instance["storages"]):
         name = _zeo_layout.client_name(storage, instance)
+        if len(name) > 32 and len(instance["name"]) <= 32 and len(storage["name"]) <= 32:
+            yield (
+                f"storages[{number}].name {show(storage['name'])} makes {name} the name of its clients' folder, which "
+                "takes 32 characters at most; choose a shorter one."
+            )
         for other in before:
             theirs = [_zeo_layout.client_name(one, other) for one in other["storages"]]
             if name in theirs and other["state"] == "present" and other["name"] != instance["name"]:

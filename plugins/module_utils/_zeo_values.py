@@ -23,6 +23,7 @@ _SYSTEM_FOLDER = re.compile(
 )
 SOCKET_PATH = 107  # bytes that Linux takes as the path of a unix socket
 
+_STORAGE_NAME = r"[a-z0-9][a-z0-9_-]{0,31}"
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?")
 
@@ -132,12 +133,12 @@ def wrong_name(name: str) -> str | None:
 
 def wrong_storage_name(name: str) -> str | None:
     """Names of storages: ZConfig lowers them, so that a client that asks for capitals is never answered."""
-    if name != name.lower() and re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,63}", name.lower()):
+    if name != name.lower() and re.fullmatch(_STORAGE_NAME, name.lower()):
         return f"{name} would be served as {name.lower()}, since ZConfig lowers names; write {name.lower()}."
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,63}", name):
+    if not re.fullmatch(_STORAGE_NAME, name):
         return (
-            f"{show(name)} cannot name a storage and its files; use small letters, digits, _, . or -, "
-            "a letter or digit first, 64 at most."
+            f"{show(name)} cannot name a storage and its files; use small letters, digits, _ or -, "
+            "a letter or digit first, 32 at most."
         )
     return None
 

@@ -779,8 +779,8 @@ def test_complete_entries_stay_as_they_are(written, settings):
             [
                 PYAMS
                 + (
-                    'storages[0].name "my site" cannot name a storage and its files; use small letters, digits, _, '
-                    ". or -, a letter or digit first, 64 at most."
+                    'storages[0].name "my site" cannot name a storage and its files; use small letters, digits, _ '
+                    "or -, a letter or digit first, 32 at most."
                 )
             ],
             id="storage name with a blank",
@@ -1295,6 +1295,16 @@ def test_complete_entries_stay_as_they_are(written, settings):
                 )
             ],
             id="client folders of one name",
+        ),
+        pytest.param(
+            [{"name": "a-site-of-some-length", "storages": [{"name": "catalogue-of-it"}]}],
+            {},
+            [
+                'zeo_server_instances[0] "a-site-of-some-length": storages[0].name catalogue-of-it makes '
+                "a-site-of-some-length-catalogue-of-it the name of its clients' folder, which takes 32 characters at "
+                "most; choose a shorter one."
+            ],
+            id="client folder of a long name",
         ),
         pytest.param(
             one(),
