@@ -380,8 +380,10 @@ class Files:
             if status:
                 step.before["mode"] = f"{status.st_mode & 0o7777:04o}"
                 if step.content is None and os.geteuid() not in (0, status.st_uid):
-                    owner = _files.user_name(status.st_uid)
-                    raise Refused(f"{path}: only {owner} or root can change its mode; run the task as one of them.")
+                    user, owner = _files.user_name(os.geteuid()), _files.user_name(status.st_uid)
+                    raise Refused(
+                        f"{path}: user {user} cannot change the mode of what is {owner}'s; run the task as {owner}."
+                    )
         return set(step.after) != ({"state"} if not status else set())
 
     def _probe_account(self, step, key, noun, find, name):
