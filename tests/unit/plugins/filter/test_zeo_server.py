@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 import ZConfig
 import ZODB.config
-from ansible_collections.pyams.zodb.plugins.module_utils._zeo_server import complete, refusals
+from ansible_collections.pyams.zodb.plugins.filter.zeo_server_complete import zeo_server_complete as complete
+from ansible_collections.pyams.zodb.plugins.filter.zeo_server_refusals import zeo_server_refusals as refusals
 from zeo_entries import OWN, PYAMS, SENTENCE, SETTINGS, entries, one, own, storage, two
 
 

@@ -11,7 +11,8 @@ import subprocess
 import sys
 
 import pytest
-from ansible_collections.pyams.zodb.plugins.module_utils._zeo_server import questions, refusals
+from ansible_collections.pyams.zodb.plugins.filter.zeo_server_questions import zeo_server_questions as questions
+from ansible_collections.pyams.zodb.plugins.filter.zeo_server_refusals import zeo_server_refusals as refusals
 from zeo_entries import (
     MB,
     OWN,
