@@ -1,0 +1,354 @@
+# Copyright: (c) 2026, pyams.zodb contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Private to pyams.zodb: the files with which an application opens its storages, for the role zodb_client.
+
+A storage is one fact that is worn in several skins. The fact is storage.inc; the databases of zodb.conf and zope.conf
+include it, and pack.conf is the same without the application's caches. Pure functions, no Ansible.
+
+entries: those of zodb_client_storages, complete and typed by the role's argument spec.
+settings: the role's other variables without their prefix, root (whether the tasks run as root), and check_mode.
+"""
+
+from __future__ import annotations
+
+import os.path
+import re
+from typing import Any
+
+from ansible_collections.pyams.zodb.plugins.module_utils._storage import (
+    DATABASE_NAME,
+    KINDS,
+    Refused,
+    files_of,
+    normalise,
+    render,
+    render_database,
+    render_pack,
+)
+
+FILES = ("storage.inc", "zodb.conf", "zope.conf", "pack.conf", "client.env")
+PLATFORMS = {("debian", "12"), ("debian", "13")}
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_RESERVED = ("tls",)  # zeo_server's folder beside the storages' folders
+_UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]+\.(service|target|socket)")
+_URI_PATH = re.compile(r"(/[A-Za-z0-9_.+@~-]+)+")
+
+
+def describe(entry: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the storage description of an entry, with what the entry's name gives it. Raises Refused."""
+    given = {kind: entry[kind] for kind in KINDS if entry[kind] is not None}
+    if given.keys() == {"zeo"}:
+        zeo = dict(given["zeo"])
+        zeo["storage"] = zeo.get("storage") or entry["name"]
+        if not zeo.get("blob_dir") and not zeo.get("shared_blob_dir"):
+            # The folder itself is the client's: ZEO makes it, with the application's own account.
+            zeo["blob_dir"] = f"{_cache(entry, settings)}/blobs"
+        given = {"zeo": zeo}
+    return normalise(given)
+
+
+def layout(entries: list[dict[str, Any]], settings: dict[str, Any]) -> dict[str, list[Any]]:
+    """Return everything that the role does with a host, for entries that refusals() has nothing against.
+
+    folders, files, absent: as the module zodb_files takes them. caches: folders of absent entries. watched: files that
+    applications read when they start. certificates, services: as the module zodb_host_info takes them. opened: for each
+    storage its place in the list, its zodb.conf and its database, as the check takes them.
+    settings: without root, as for an ordinary user; without restart_units, no services.
+    """
+    settings = {"root": False, "restart_units": [], **settings}
+    root = settings["root"]
+    plan: dict[str, list[Any]] = {
+        key: [] for key in ("folders", "files", "absent", "caches", "watched", "certificates", "services", "opened")
+    }
+    present = [entry for entry in entries if entry["state"] == "present"]
+    if present:
+        plan["folders"].append(_folder(settings["config_dir"], "0755" if root else None, settings, "root"))
+    if any(_makes_cache(entry) for entry in present):
+        plan["folders"].append(_folder(settings["cache_dir"], "0755" if root else None, settings, "root"))
+    for index, entry in enumerate(entries):
+        folder = _own_folder(entry, settings)
+        paths = [f"{folder}/{name}" for name in FILES]
+        if entry["state"] == "absent":
+            plan["absent"] += [*paths, folder]
+            plan["caches"].append(_cache(entry, settings))
+            continue
+        description = describe(entry, settings)
+        plan["folders"].append(_folder(folder, "0750" if root else "0700", settings))
+        if _makes_cache(entry):
+            plan["folders"].append(_folder(_cache(entry, settings), "2770" if root else "0700", settings))
+        plan["files"] += [
+            _file(path, text, "zconfig" in description and name in ("storage.inc", "pack.conf"), settings)
+            for path, (name, text) in zip(paths, _texts(entry, entries, description, settings).items())
+        ]
+        plan["watched"] += [path for path in (*paths, *files_of(description)) if not path.endswith("/pack.conf")]
+        tls = description.get("zeo", {}).get("tls")
+        if tls:
+            plan["certificates"].append({"cert": tls["cert"], "key": tls["key"], "purpose": "client"})
+        plan["opened"].append([_where(index, entry), f"{folder}/zodb.conf", entry["database_name"].lower()])
+    plan = {key: _unique(values) for key, values in plan.items()}
+    plan["services"] = [{"unit": unit, "files": plan["watched"]} for unit in settings["restart_units"]]
+    return plan
+
+
+def refusals(entries: list[dict[str, Any]], settings: dict[str, Any], host: dict[str, Any] | None = None) -> list[str]:
+    """Return what is wrong, one sentence each; nothing if all is well.
+
+    host: what zodb_host_info found, or none for the rules that hold on any host.
+    """
+    if host:
+        return [*_refused_host(settings, host), *_refused_certificates(entries, settings, host)]
+    found = _refused_settings(settings)
+    seen: dict[str, int] = {}
+    for index, entry in enumerate(entries):
+        where, name = _where(index, entry), entry["name"]
+        if not _NAME.fullmatch(name):
+            found.append(
+                f"{where}: the name is none; begin with a lower-case letter, go on with letters, digits, _ or -, "
+                "32 characters at most."
+            )
+        elif name in _RESERVED:
+            found.append(f"{where}: the name is that of a folder of certificates; choose another.")
+        elif name in seen:
+            found.append(f"{where}: the name is already that of zodb_client_storages[{seen[name]}]; choose another.")
+        seen.setdefault(name, index)
+        if entry["state"] == "present":
+            found += [f"{where}: {sentence}" for sentence in _refused_entry(entry, entries, settings)]
+    return [*found, *_refused_blob_dirs(entries, settings)]
+
+
+def _refused_settings(settings: dict[str, Any]) -> list[str]:
+    config_dir, cache_dir, virtualenv = (settings[name] for name in ("config_dir", "cache_dir", "virtualenv"))
+    found = [
+        f"zodb_client_{name} {settings[name]}: it is no absolute path of letters, digits and _.+@~-, which alone stand "
+        "in a URI as they are; choose another."
+        for name in ("config_dir", "cache_dir")
+        if not _URI_PATH.fullmatch(settings[name])
+    ]
+    if os.path.normpath(config_dir) == os.path.normpath(cache_dir):
+        found.append(f"zodb_client_cache_dir {cache_dir}: it is zodb_client_config_dir too; choose another.")
+    if virtualenv and not os.path.isabs(virtualenv):
+        found.append(f"zodb_client_virtualenv {virtualenv}: it is a relative path; write an absolute one.")
+    found += [
+        f"zodb_client_restart_units {unit}: it is no name of a unit; write it with its suffix, such as app.service."
+        for unit in settings["restart_units"]
+        if not _UNIT.fullmatch(unit)
+    ]
+    return found
+
+
+def _refused_entry(entry: dict[str, Any], entries: list[dict[str, Any]], settings: dict[str, Any]) -> list[str]:
+    found = [
+        f"{name} {entry[name]} is less than 1; give more."
+        for name in ("pool_size", "connection_cache_size")
+        if entry[name] < 1
+    ]
+    try:
+        describe(entry, settings)
+    except Refused as refusal:
+        found.append(str(refusal))
+    by_name = {other["name"]: other for other in entries if other["state"] == "present"}
+    databases = _databases(entry)
+    for database in databases:
+        name, storage = database["name"], database["storage"]
+        if not DATABASE_NAME.fullmatch(name):
+            found.append(
+                f'the database name "{name}" is none; begin with a letter, go on with letters, digits, _, . or -.'
+            )
+        if storage not in by_name:
+            found.append(
+                f'the storage "{storage}" of database "{name}" is no other entry that is present; add it to the list.'
+            )
+        if not re.fullmatch(r"/[^\s]*", database["mount_point"]):
+            found.append(
+                f'the mount point "{database["mount_point"]}" of database "{name}" is no path of Zope; begin it with /.'
+            )
+    for key, what in (("name", "name"), ("storage", "storage"), ("mount_point", "mount point")):
+        # ZConfig takes names of sections as lower case.
+        values = [database[key].lower() if key == "name" else database[key] for database in databases]
+        twice = [value for number, value in enumerate(values) if value in values[:number]]
+        if twice:
+            found.append(f'two of its databases have the {what} "{twice[0]}"; give each its own.')
+    return found
+
+
+def _refused_blob_dirs(entries: list[dict[str, Any]], settings: dict[str, Any]) -> list[str]:
+    """Blobs lie under the number of their object, which is anybody's in another storage."""
+    found = []
+    owners: dict[str, tuple[Any, str]] = {}
+    for index, entry in enumerate(entries):
+        if entry["state"] == "absent":
+            continue
+        try:
+            ((kind, options),) = describe(entry, settings).items()
+        except Refused:
+            continue
+        if kind == "zconfig" or not options["blob_dir"]:
+            continue
+        path = os.path.normpath(options["blob_dir"])
+        storage = (options["server"], options["storage"]) if kind == "zeo" else os.path.normpath(options["path"])
+        use = (storage, options.get("shared_blob_dir", False))
+        known, whose = owners.setdefault(path, (use, entry["name"]))
+        if known != use:
+            found.append(
+                f'{_where(index, entry)}: {kind}.blob_dir {path} is already that of "{whose}"; blobs of two storages '
+                "would be taken for each other, give each its own."
+            )
+    return found
+
+
+def _refused_host(settings: dict[str, Any], host: dict[str, Any]) -> list[str]:
+    found = []
+    me = host["host"]
+    platform = (me["distribution"], me["version"])
+    if platform not in PLATFORMS and not settings["allow_untested_platform"]:
+        found.append(
+            f"zodb_client_allow_untested_platform: the host is {platform[0]} {platform[1]}, tested are Debian 12 and "
+            "13; set it to true to go on."
+        )
+    if settings["restart_units"] and not (settings["root"] and me["systemd"]):
+        found.append(
+            f"zodb_client_restart_units {', '.join(settings['restart_units'])}: only root restarts units, and only "
+            "where systemd runs; leave it out and restart the applications yourself."
+        )
+    group = settings["group"]
+    if settings["root"] and not settings["manage_group"] and not host["groups"][group]["exists"]:
+        found.append(
+            f"zodb_client_group {group}: there is no such group, and zodb_client_manage_group is false; create it."
+        )
+    if settings["virtualenv"] and not settings["check_mode"]:
+        found += _refused_virtualenv(settings, host)
+    return found
+
+
+def _refused_virtualenv(settings: dict[str, Any], host: dict[str, Any]) -> list[str]:
+    virtualenv, user = settings["virtualenv"], settings["user"]
+    if not host["paths"][f"{virtualenv}/bin/python"]["exists"]:
+        return [
+            f"zodb_client_virtualenv {virtualenv}: there is no bin/python in it; name the folder of a virtualenv, or "
+            "leave it out."
+        ]
+    if user and not host["users"][user]["exists"]:
+        return [f"zodb_client_user {user}: there is no such account; create it, or name another."]
+    # Of the link in it, since the folder's own path may be a link of somebody else's.
+    owner = host["paths"][f"{virtualenv}/bin/python"]["owner"]
+    if settings["root"] and not user and owner.isdigit():
+        return [
+            f"zodb_client_virtualenv {virtualenv}: it belongs to {owner}, which is no account; name the one that the "
+            "application runs as in zodb_client_user."
+        ]
+    return []
+
+
+def _refused_certificates(entries: list[dict[str, Any]], settings: dict[str, Any], host: dict[str, Any]) -> list[str]:
+    found = []
+    for index, entry in enumerate(entries):
+        tls = describe(entry, settings).get("zeo", {}).get("tls") if entry["state"] == "present" else None
+        if not tls:
+            continue
+        where = f"{_where(index, entry)}: zeo.tls"
+        missing = [key for key in ("ca", "cert", "key") if tls[key] and not host["paths"][tls[key]]["exists"]]
+        if missing:
+            # A virgin host gets them in the same run.
+            if not settings["check_mode"]:
+                found += [f"{where}.{key} {tls[key]}: it is not on this host; lay it there first." for key in missing]
+            continue
+        seen = host["certificates"][tls["cert"]]
+        if not seen["readable"]:
+            found.append(f"{where}.cert {tls['cert']}: no certificate can be read from it; give a PEM file.")
+        elif seen["expired"]:
+            found.append(f"{where}.cert {tls['cert']}: it ended {-seen['days_left']:.0f} days ago; renew it.")
+        elif seen["key_matches"] is False:
+            found.append(
+                f"{where}.key {tls['key']}: it is not the key of {tls['cert']}; give the two that belong together."
+            )
+    return found
+
+
+def _texts(
+    entry: dict[str, Any], entries: list[dict[str, Any]], description: dict[str, Any], settings: dict[str, Any]
+) -> dict[str, str]:
+    """Return the content of each of FILES."""
+    folder = _own_folder(entry, settings)
+    uri = f"zconfig://{folder}/zodb.conf#{entry['database_name'].lower()}"
+    by_name = {other["name"]: other for other in entries}
+    sections: dict[str, str] = {}
+    for section in ("zodb", "zodb_db"):
+        sections[section] = "\n".join(
+            render_database(
+                "%%include %sstorage.inc" % ("" if other is entry else f"../{other['name']}/"),
+                database["name"],
+                section,
+                other["pool_size"],
+                other["connection_cache_size"],
+                database["mount_point"],
+            )
+            for database in _databases(entry)
+            for other in [by_name[database["storage"]]]
+        )
+    once = "An application reads it when it starts."
+    uses = {
+        "storage.inc": f"Included by zodb.conf and zope.conf. {once}",
+        "zodb.conf": f"For ZODB.config, Pyramid and PyAMS: zodbconn.uri = {uri}\n# {once}",
+        "zope.conf": f"For Zope's own zope.conf: %include {folder}/zope.conf\n# {once}",
+        "pack.conf": f"For a packer: zodbpack {folder}/pack.conf",
+        "client.env": f"For systemd: EnvironmentFile={folder}/client.env",
+    }
+    texts = (render(description), sections["zodb"], sections["zodb_db"], render_pack(description), f"ZODB_URI={uri}\n")
+    return {name: _head(entry, uses[name]) + text for name, text in zip(FILES, texts)}
+
+
+def _head(entry: dict[str, Any], use: str) -> str:
+    return (
+        f'# Storage "{entry["name"]}", from zodb_client_storages (role pyams.zodb.zodb_client).\n'
+        f"# The next run undoes a change made here.\n# {use}\n"
+    )
+
+
+def _databases(entry: dict[str, Any]) -> list[dict[str, str]]:
+    """Return the databases of an entry's file, its own first, each with name, storage (an entry) and mount_point."""
+    own = {"name": entry["database_name"], "storage": entry["name"], "mount_point": entry["mount_point"]}
+    further = [
+        {**database, "mount_point": database["mount_point"] or f"/{database['name']}"}
+        for database in entry["databases"]
+    ]
+    return [own, *further]
+
+
+def _where(index: int, entry: dict[str, Any]) -> str:
+    return f'zodb_client_storages[{index}] "{entry["name"]}"'
+
+
+def _own_folder(entry: dict[str, Any], settings: dict[str, Any]) -> str:
+    return f"{settings['config_dir'].rstrip('/')}/{entry['name']}"
+
+
+def _cache(entry: dict[str, Any], settings: dict[str, Any]) -> str:
+    return f"{settings['cache_dir'].rstrip('/')}/{entry['name']}"
+
+
+def _makes_cache(entry: dict[str, Any]) -> bool:
+    zeo = entry["zeo"]
+    return bool(zeo) and not zeo.get("blob_dir") and not zeo.get("shared_blob_dir")
+
+
+def _folder(path: str, mode: str | None, settings: dict[str, Any], group: str | None = None) -> dict[str, Any]:
+    owner = "root" if settings["root"] else None
+    return {"path": path, "mode": mode, "owner": owner, "group": owner and (group or settings["group"])}
+
+
+def _file(path: str, text: str, secret: bool, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return a file for zodb_files. secret: the user's own text, which may hold a password."""
+    owner = "root" if settings["root"] else None
+    return {
+        "path": path,
+        "secret_content" if secret else "content": text,
+        "mode": "0640" if owner else "0600",
+        "owner": owner,
+        "group": owner and settings["group"],
+    }
+
+
+def _unique(values: list[Any]) -> list[Any]:
+    return [value for number, value in enumerate(values) if value not in values[:number]]

@@ -1,0 +1,174 @@
+# Copyright: (c) 2026, pyams.zodb contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Open storages as their application would, without writing a byte: the check of the role zodb_client.
+
+    python -I - PLACE ZODB_CONF DATABASE [PLACE ZODB_CONF DATABASE...] < open_storages.py
+
+The Python is the application's own, so nothing but ZODB and what the storage needs can be relied on. Of each database
+the storage is opened read-only and without its folder of blobs, which ZEO would make under the account of the check.
+Prints a sentence for each storage that does not open, with PLACE before it. Exit status 0 if all do, else 1.
+"""
+
+from __future__ import annotations
+
+import getpass
+import grp
+import logging
+import os
+import re
+import sys
+
+
+class UnusableError(Exception):
+    """Why a storage cannot be used, and what to do."""
+
+
+class Memory(logging.Handler):
+    """The messages of ZEO's client: its own exception says no more than that the time is over."""
+
+    def __init__(self):
+        super().__init__(logging.DEBUG)
+        self.lines = []
+
+    def emit(self, record):
+        """Keep a message."""
+        self.lines.append(record.getMessage())
+
+
+def check(path, name):
+    """Open the storage of a database. path: of the zodb.conf; name: of the database's section. Raises UnusableError."""
+    readable(path)
+    import ZConfig
+    import ZODB.config
+
+    try:
+        databases = ZConfig.loadConfig(ZODB.config.getDbSchema(), path)[0].database
+    except ZConfig.ConfigurationError as error:
+        raise UnusableError(f"{one_line(error)}; install what it names, or mend the entry") from error
+    except OSError as error:
+        # The schema loads certificate and key.
+        raise UnusableError(
+            f"a file of tls cannot be loaded: {one_line(error)}; give the right one to a group of {me()}"
+        ) from error
+    storages = [database.config.storage for database in databases if database.name == name]
+    if not storages:
+        raise UnusableError(f"{path} has no database {name}; run the role again")
+    if not all(tame(section) for section in sections(storages[0])):
+        return  # What cannot be opened without writing is not opened.
+    if missing_file(storages[0]):
+        return
+    memory = Memory()
+    logger = logging.getLogger("ZEO")
+    logger.addHandler(memory)
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    try:
+        storage = storages[0].open()
+    except Exception as error:
+        raise UnusableError(reason(storages[0], error, memory.lines)) from error
+    storage.lastTransaction()
+    storage.close()
+
+
+def readable(path):
+    """Refuse a zodb.conf that this account cannot read."""
+    if not os.access(path, os.R_OK):
+        group = grp.getgrgid(os.stat(os.path.dirname(path)).st_gid).gr_name
+        raise UnusableError(
+            f"{path} cannot be read by {me()}; make it a member of the group {group}, or name the application's "
+            "account in zodb_client_user"
+        )
+
+
+def sections(factory):
+    """Return a storage's configuration and those of the storages inside it."""
+    found = [factory.config]
+    for name in factory.config.getSectionAttributes():
+        value = getattr(factory.config, name)
+        for inner in value if isinstance(value, list) else [value]:
+            if hasattr(inner, "config") and hasattr(inner.config, "getSectionAttributes"):
+                found += sections(inner)
+    return found
+
+
+def tame(section):
+    """Make one configuration harmless. Return whether it is."""
+    blobs = getattr(section, "blob_dir", None)
+    if blobs and not getattr(section, "read_only", True):
+        folder = blobs if os.path.isdir(blobs) else os.path.dirname(blobs)
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            raise UnusableError(
+                f"{folder} cannot be written by {me()}; make it a member of the folder's group, or name the "
+                "application's account in zodb_client_user"
+            )
+    for name, value in (("blob_dir", None), ("shared_blob_dir", False), ("create_schema", False), ("read_only", True)):
+        if hasattr(section, name):
+            setattr(section, name, value)
+    kind = section.getSectionType()
+    return hasattr(section, "read_only") or kind in ("mappingstorage", "demostorage", "zlibstorage")
+
+
+def missing_file(factory):
+    """Return whether it is a FileStorage that the application will make at its first start."""
+    path = getattr(factory.config, "path", None)
+    if factory.config.getSectionType() != "filestorage" or os.path.exists(path):
+        return False
+    if not os.access(os.path.dirname(path), os.W_OK | os.X_OK):
+        raise UnusableError(f"{path} is not there and {me()} cannot write its folder; give the folder to that account")
+    return True
+
+
+def reason(factory, error, lines):
+    """Return why a storage did not open. lines: what ZEO's client said meanwhile."""
+    if type(error).__name__ != "ClientDisconnected":
+        return f"{type(error).__name__}: {one_line(error)}"
+    config = factory.config
+    where = "the server at " + ", ".join(
+        server.address if isinstance(server.address, str) else ":".join(map(str, server.address))
+        for server in config.server
+    )
+    said = "\n".join(lines)
+    unknown = re.search(r"unknown storage: ([^'\"]*)", said)
+    if unknown:
+        return f'{where} has no storage "{unknown[1]}"; write the name as the server has it'
+    failed = re.findall(r"^Connection to .* failed, (.*)$", said, re.MULTILINE)
+    if failed:
+        why = re.sub(r"^\[(SSL: )?[^]]*\] | \(_ssl\.c:\d+\)$", "", failed[-1])
+        return f"{where} cannot be reached: {why}; start it, or correct server and tls"
+    if config.ssl:
+        return f"{where} closes the connection; let it know this client's certificate"
+    return f"{where} does not speak ZEO to this client; give tls if it wants that"
+
+
+def me():
+    """Return the account that this runs as."""
+    return getpass.getuser()
+
+
+def one_line(error):
+    """Return an exception's text on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def sentence(place, path, name):
+    """Return what is wrong with one storage, or nothing."""
+    try:
+        check(path, name)
+    except UnusableError as error:
+        return f"{place}: {error}."
+    except ImportError as error:
+        return f"{place}: {one_line(error)} in {sys.prefix}; install what the storage needs, such as ZEO."
+    return ""
+
+
+def main(arguments):
+    """Check every storage, print what is wrong, return the exit status."""
+    checked = [sentence(*three) for three in zip(arguments[::3], arguments[1::3], arguments[2::3])]
+    wrong = [line for line in checked if line]
+    print("\n".join(wrong))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

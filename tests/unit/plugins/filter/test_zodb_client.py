@@ -1,0 +1,528 @@
+# Copyright: (c) 2026, pyams.zodb contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role zodb_client lays and refuses, from entries as its argument spec completes them."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+import yaml
+import ZConfig
+import ZODB.config
+from ansible_collections.pyams.zodb.plugins.filter.entries import entries
+from ansible_collections.pyams.zodb.plugins.filter.zodb_client_layout import zodb_client_layout
+from ansible_collections.pyams.zodb.plugins.filter.zodb_client_refusals import zodb_client_refusals
+from ansible_collections.pyams.zodb.plugins.module_utils._storage import argument_spec
+
+ROLE = pathlib.Path(__file__).parents[4] / "roles" / "zodb_client"
+SETTINGS = {
+    "group": "zodb",
+    "manage_group": True,
+    "config_dir": "/etc/zodb",
+    "cache_dir": "/var/cache/zodb",
+    "virtualenv": "",
+    "user": "",
+    "restart_units": [],
+    "allow_untested_platform": False,
+    "check_mode": False,
+    "root": True,
+}
+ZEO = {"server": "zeo:8100"}
+TLS = {"ca": "/etc/ca.pem", "cert": "/etc/client.crt", "key": "/etc/client.key"}
+SITE = {"name": "site", "zeo": ZEO}
+
+
+def complete(*given):
+    return entries(list(given), ROLE, "zodb_client_storages")
+
+
+def layout(*given, **settings):
+    return zodb_client_layout(complete(*given), {**SETTINGS, **settings})
+
+
+def content(plan, path):
+    (found,) = [file["content"] for file in plan["files"] if file["path"] == path]
+    return found
+
+
+def test_the_spec_offers_what_the_storage_s_description_takes():
+    """Word for word, but for two options that the entry's name completes, so that they are not required here."""
+    options = yaml.safe_load(ROLE.joinpath("meta", "argument_specs.yml").read_text())["argument_specs"]["main"][
+        "options"
+    ]
+    offered = options["zodb_client_storages"]["options"]
+    expected = argument_spec()
+    del expected["zeo"]["options"]["storage"]["required"]
+    expected["zeo"]["description"] = offered["zeo"]["description"]
+    assert {kind: offered[kind] for kind in expected} == expected
+
+
+def test_the_defaults_of_the_role_are_those_of_the_spec():
+    options = yaml.safe_load(ROLE.joinpath("meta", "argument_specs.yml").read_text())["argument_specs"]["main"][
+        "options"
+    ]
+    defaults = yaml.safe_load(ROLE.joinpath("defaults", "main.yml").read_text())
+    assert list(defaults) == list(options)
+    for name, value in defaults.items():
+        default = options[name]["default"]
+        if isinstance(value, str) and value.startswith("{{"):
+            shown = f"'{default}'" if isinstance(default, str) else str(default).lower()
+            assert value.endswith(f" | default({shown}) }}}}"), name
+        else:
+            assert value == default, name
+
+
+def test_root_lays_what_the_group_reads():
+    plan = layout(SITE)
+    assert plan["folders"] == [
+        {"path": "/etc/zodb", "mode": "0755", "owner": "root", "group": "root"},
+        {"path": "/var/cache/zodb", "mode": "0755", "owner": "root", "group": "root"},
+        {"path": "/etc/zodb/site", "mode": "0750", "owner": "root", "group": "zodb"},
+        {"path": "/var/cache/zodb/site", "mode": "2770", "owner": "root", "group": "zodb"},
+    ]
+    assert {(file["mode"], file["owner"], file["group"]) for file in plan["files"]} == {("0640", "root", "zodb")}
+    assert plan["opened"] == [['zodb_client_storages[0] "site"', "/etc/zodb/site/zodb.conf", "main"]]
+    assert plan["absent"] == plan["caches"] == plan["certificates"] == plan["services"] == []
+
+
+def test_an_ordinary_user_keeps_it_private():
+    plan = layout(SITE, root=False)
+    assert [(folder["mode"], folder["owner"], folder["group"]) for folder in plan["folders"]] == [
+        (None, None, None),
+        (None, None, None),
+        ("0700", None, None),
+        ("0700", None, None),
+    ]
+    assert {(file["mode"], file["owner"], file["group"]) for file in plan["files"]} == {("0600", None, None)}
+
+
+def test_the_files_of_an_entry():
+    plan = layout(SITE)
+    head = '# Storage "site", from zodb_client_storages (role pyams.zodb.zodb_client).\n'
+    head += "# The next run undoes a change made here.\n"
+    assert {file["path"]: file["content"].replace(head, "") for file in plan["files"]} == {
+        "/etc/zodb/site/storage.inc": (
+            "# Included by zodb.conf and zope.conf. An application reads it when it starts.\n"
+            "%import ZEO\n<clientstorage>\n  server zeo:8100\n  storage site\n  blob-dir /var/cache/zodb/site/blobs\n"
+            "  shared-blob-dir false\n  blob-cache-size 1GB\n  cache-size 256MB\n  server-sync true\n  wait-timeout "
+            "30\n"
+            "  read-only false\n  read-only-fallback false\n</clientstorage>\n"
+        ),
+        "/etc/zodb/site/zodb.conf": (
+            "# For ZODB.config, Pyramid and PyAMS: zodbconn.uri = zconfig:///etc/zodb/site/zodb.conf#main\n"
+            "# An application reads it when it starts.\n"
+            "<zodb main>\n  database-name main\n  pool-size 7\n  cache-size 30000\n  %include storage.inc\n</zodb>\n"
+        ),
+        "/etc/zodb/site/zope.conf": (
+            "# For Zope's own zope.conf: %include /etc/zodb/site/zope.conf\n# An application reads it when it starts.\n"
+            "<zodb_db main>\n  database-name main\n  pool-size 7\n  cache-size 30000\n  mount-point /\n"
+            "  %include storage.inc\n</zodb_db>\n"
+        ),
+        "/etc/zodb/site/pack.conf": (
+            "# For a packer: zodbpack /etc/zodb/site/pack.conf\n"
+            "%import ZEO\n<clientstorage>\n  server zeo:8100\n  storage site\n  cache-size 256MB\n  server-sync true\n"
+            "  wait-timeout 30\n  read-only false\n  read-only-fallback false\n</clientstorage>\n"
+        ),
+        "/etc/zodb/site/client.env": (
+            "# For systemd: EnvironmentFile=/etc/zodb/site/client.env\n"
+            "ZODB_URI=zconfig:///etc/zodb/site/zodb.conf#main\n"
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    ("zeo", "blob_dir", "makes"),
+    [
+        pytest.param({}, "/var/cache/zodb/site/blobs", True, id="its own cache"),
+        pytest.param({"blob_dir": "/srv/cache"}, "/srv/cache", False, id="a cache elsewhere"),
+        pytest.param({"blob_dir": "/srv/blobs", "shared_blob_dir": True}, "/srv/blobs", False, id="the server's blobs"),
+    ],
+)
+def test_a_folder_is_made_for_the_cache_that_is_ours(zeo, blob_dir, makes):
+    plan = layout({"name": "site", "zeo": {**ZEO, **zeo}})
+    assert f"  blob-dir {blob_dir}\n" in content(plan, "/etc/zodb/site/storage.inc")
+    assert any(folder["path"].startswith("/var/cache/zodb") for folder in plan["folders"]) == makes
+
+
+def test_a_multi_database_is_read_from_the_files_as_they_lie(tmp_path):
+    plan = layout(
+        {
+            "name": "site",
+            "zconfig": "<mappingstorage/>",
+            "pool_size": 3,
+            "databases": [
+                {"name": "Catalog", "storage": "catalog"},
+                {"name": "users", "storage": "users", "mount_point": "/u"},
+            ],
+        },
+        {"name": "catalog", "zconfig": "<mappingstorage/>", "pool_size": 9},
+        {"name": "users", "filestorage": {"path": f"{tmp_path}/Data.fs"}, "connection_cache_size": 77},
+        config_dir=str(tmp_path),
+    )
+    for folder in plan["folders"]:
+        pathlib.Path(folder["path"]).mkdir(exist_ok=True)
+    for file in plan["files"]:
+        pathlib.Path(file["path"]).write_text(file["content"] if "content" in file else file["secret_content"])
+    database = ZODB.config.databaseFromURL(f"{tmp_path}/site/zodb.conf")
+    assert {name: one.getPoolSize() for name, one in database.databases.items()} == {
+        "main": 3,
+        "Catalog": 9,
+        "users": 7,
+    }
+    assert database.databases["users"].getCacheSize() == 77
+    assert database.database_name == "main"
+    for one in database.databases.values():
+        one.close()
+    assert "mount-point /Catalog\n" in content(plan, f"{tmp_path}/site/zope.conf")
+    assert "mount-point /u\n" in content(plan, f"{tmp_path}/site/zope.conf")
+    schema = ZConfig.loadSchema(ZODB.config.s_schema_path)
+    for name in ("site", "catalog", "users"):
+        ZConfig.loadConfig(schema, f"{tmp_path}/{name}/storage.inc")
+        ZConfig.loadConfig(schema, f"{tmp_path}/{name}/pack.conf")
+
+
+def test_raw_zconfig_is_kept_out_of_diffs():
+    plan = layout({"name": "site", "zconfig": "<relstorage>\n  dsn password=secret\n</relstorage>"})
+    assert [pathlib.Path(file["path"]).name for file in plan["files"] if "secret_content" in file] == [
+        "storage.inc",
+        "pack.conf",
+    ]
+    assert not [file for file in plan["files"] if "secret" in file.get("content", "")]
+
+
+def test_an_absent_entry_leaves_its_caches_and_needs_no_storage():
+    plan = layout({"name": "old", "state": "absent"})
+    assert plan["folders"] == plan["files"] == plan["opened"] == plan["watched"] == []
+    assert plan["absent"] == [
+        *(f"/etc/zodb/old/{name}" for name in ("storage.inc", "zodb.conf", "zope.conf", "pack.conf", "client.env")),
+        "/etc/zodb/old",
+    ]
+    assert plan["caches"] == ["/var/cache/zodb/old"]
+
+
+def test_applications_are_held_against_what_they_read():
+    plan = layout({"name": "site", "zeo": {**ZEO, "tls": TLS}}, restart_units=["app.service"])
+    assert plan["certificates"] == [{"cert": "/etc/client.crt", "key": "/etc/client.key", "purpose": "client"}]
+    assert plan["services"] == [{"unit": "app.service", "files": plan["watched"]}]
+    assert plan["watched"] == [
+        *(f"/etc/zodb/site/{name}" for name in ("storage.inc", "zodb.conf", "zope.conf", "client.env")),
+        *TLS.values(),
+    ]
+
+
+def test_certificates_shared_by_entries_are_asked_for_once():
+    plan = layout(*({"name": name, "zeo": {**ZEO, "tls": TLS}} for name in ("a", "b")))
+    assert len(plan["certificates"]) == 1
+    assert plan["watched"].count("/etc/client.key") == 1
+
+
+CATALOG = {"name": "catalog", "zeo": ZEO}
+
+
+@pytest.mark.parametrize(
+    ("given", "settings", "sentences"),
+    [
+        pytest.param([SITE, CATALOG], {}, [], id="all is well"),
+        pytest.param([{"name": "site", "state": "absent"}], {}, [], id="absent needs no storage"),
+        pytest.param(
+            [{"name": "Site", "zeo": ZEO}],
+            {},
+            [
+                'zodb_client_storages[0] "Site": the name is none; begin with a lower-case letter, go on with letters, '
+                "digits, _ or -, 32 characters at most.",
+                'zodb_client_storages[0] "Site": zeo.storage "Site": no server can name one so, its configuration '
+                "takes "
+                "neither blanks nor parentheses and turns capitals into small letters; "
+                "write the name as the server has it.",
+            ],
+            id="capital",
+        ),
+        pytest.param(
+            [{"name": "../etc", "state": "absent"}],
+            {},
+            [
+                'zodb_client_storages[0] "../etc": the name is none; begin with a lower-case letter, go on with '
+                "letters, "
+                "digits, _ or -, 32 characters at most."
+            ],
+            id="a path, to be removed",
+        ),
+        pytest.param(
+            [{"name": "tls", "zeo": ZEO}],
+            {},
+            ['zodb_client_storages[0] "tls": the name is that of a folder of certificates; choose another.'],
+            id="reserved",
+        ),
+        pytest.param(
+            [SITE, {"name": "site", "state": "absent"}],
+            {},
+            ['zodb_client_storages[1] "site": the name is already that of zodb_client_storages[0]; choose another.'],
+            id="name twice",
+        ),
+        pytest.param(
+            [{"name": "site"}],
+            {},
+            ['zodb_client_storages[0] "site": no kind of storage is named; give one of zeo, filestorage, zconfig.'],
+            id="no kind",
+        ),
+        pytest.param(
+            [{"name": "site", "zeo": ZEO, "zconfig": "<mappingstorage/>"}],
+            {},
+            [
+                'zodb_client_storages[0] "site": zeo and zconfig are named together; a storage has one kind, '
+                "keep one of them."
+            ],
+            id="two kinds",
+        ),
+        pytest.param(
+            [{"name": "site", "zeo": {**ZEO, "shared_blob_dir": True}}],
+            {},
+            [
+                'zodb_client_storages[0] "site": zeo.shared_blob_dir is true, but blob_dir is missing; '
+                "give the server's "
+                "own folder of blobs."
+            ],
+            id="shared without blob_dir",
+        ),
+        pytest.param(
+            [{**SITE, "pool_size": 0, "connection_cache_size": -1}],
+            {},
+            [
+                'zodb_client_storages[0] "site": pool_size 0 is less than 1; give more.',
+                'zodb_client_storages[0] "site": connection_cache_size -1 is less than 1; give more.',
+            ],
+            id="sizes",
+        ),
+        pytest.param(
+            [{**SITE, "database_name": "1st"}],
+            {},
+            [
+                'zodb_client_storages[0] "site": the database name "1st" is none; '
+                "begin with a letter, go on with letters, "
+                "digits, _, . or -."
+            ],
+            id="database name",
+        ),
+        pytest.param(
+            [{**SITE, "databases": [{"name": "catalog", "storage": "catalog"}]}],
+            {},
+            [
+                'zodb_client_storages[0] "site": the storage "catalog" of database "catalog" is no other entry that is '
+                "present; add it to the list."
+            ],
+            id="database without storage",
+        ),
+        pytest.param(
+            [{**SITE, "databases": [{"name": "Main", "storage": "catalog"}]}, CATALOG],
+            {},
+            ['zodb_client_storages[0] "site": two of its databases have the name "main"; give each its own.'],
+            id="database twice",
+        ),
+        pytest.param(
+            [{**SITE, "databases": [{"name": "x", "storage": "site"}]}],
+            {},
+            ['zodb_client_storages[0] "site": two of its databases have the storage "site"; give each its own.'],
+            id="storage twice",
+        ),
+        pytest.param(
+            [{**SITE, "databases": [{"name": "catalog", "storage": "catalog", "mount_point": "/"}]}, CATALOG],
+            {},
+            ['zodb_client_storages[0] "site": two of its databases have the mount point "/"; give each its own.'],
+            id="mount point twice",
+        ),
+        pytest.param(
+            [{**SITE, "mount_point": "news"}],
+            {},
+            [
+                'zodb_client_storages[0] "site": the mount point "news" of database "main" is no path of Zope; '
+                "begin it "
+                "with /."
+            ],
+            id="mount point",
+        ),
+        pytest.param(
+            [
+                {"name": "a", "zeo": {**ZEO, "blob_dir": "/srv/blobs"}},
+                {"name": "b", "zeo": {**ZEO, "blob_dir": "/srv//blobs/"}},
+            ],
+            {},
+            [
+                'zodb_client_storages[1] "b": zeo.blob_dir /srv/blobs is already that of "a"; '
+                "blobs of two storages would "
+                "be taken for each other, give each its own."
+            ],
+            id="blob_dir of two storages",
+        ),
+        pytest.param(
+            [{"name": name, "zeo": {**ZEO, "storage": "pyams", "blob_dir": "/srv/blobs"}} for name in ("a", "b")],
+            {},
+            [],
+            id="blob_dir of one storage, twice",
+        ),
+        pytest.param(
+            [SITE],
+            {"config_dir": "/etc/zodb conf", "cache_dir": "cache"},
+            [
+                "zodb_client_config_dir /etc/zodb conf: it is no absolute path of letters, digits and _.+@~-, which "
+                "alone "
+                "stand in a URI as they are; choose another.",
+                "zodb_client_cache_dir cache: it is no absolute path of letters, digits and _.+@~-, which alone "
+                "stand in a URI as they are; choose another.",
+                'zodb_client_storages[0] "site": zeo.blob_dir cache/site/blobs is a relative path, which each process '
+                "resolves from its own folder; write an absolute one.",
+            ],
+            id="folders",
+        ),
+        pytest.param(
+            [SITE],
+            {"cache_dir": "/etc/zodb"},
+            ["zodb_client_cache_dir /etc/zodb: it is zodb_client_config_dir too; choose another."],
+            id="one folder for both",
+        ),
+        pytest.param(
+            [SITE],
+            {"virtualenv": "venv"},
+            ["zodb_client_virtualenv venv: it is a relative path; write an absolute one."],
+            id="relative virtualenv",
+        ),
+        pytest.param(
+            [SITE],
+            {"restart_units": ["app"]},
+            ["zodb_client_restart_units app: it is no name of a unit; write it with its suffix, such as app.service."],
+            id="unit without suffix",
+        ),
+    ],
+)
+def test_refused_on_any_host(given, settings, sentences):
+    assert zodb_client_refusals(complete(*given), {**SETTINGS, **settings}) == sentences
+
+
+HERE = {"exists": True, "owner": "root"}
+GONE = {"exists": False, "owner": None}
+GOOD = {"readable": True, "expired": False, "days_left": 90.0, "key_matches": True}
+
+
+def host(paths=None, certificate=None, **more):
+    known = dict.fromkeys([*TLS.values(), "/opt/app/bin/python"], HERE)
+    return {
+        "host": {"distribution": "debian", "version": "12", "systemd": True},
+        "groups": {"zodb": {"exists": True}},
+        "users": {"app": {"exists": True}, "nobody-knows": {"exists": False}},
+        "paths": {**known, **(paths or {})},
+        "certificates": {"/etc/client.crt": {**GOOD, **(certificate or {})}},
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "found", "sentences"),
+    [
+        pytest.param({}, {}, [], id="all is well"),
+        pytest.param(
+            {},
+            {"host": {"distribution": "alpine", "version": "3.22", "systemd": False}},
+            [
+                "zodb_client_allow_untested_platform: the host is alpine 3.22, tested are Debian 12 and 13; "
+                "set it to true "
+                "to go on."
+            ],
+            id="platform",
+        ),
+        pytest.param(
+            {"allow_untested_platform": True},
+            {"host": {"distribution": "alpine", "version": "3.22", "systemd": False}},
+            [],
+            id="platform allowed",
+        ),
+        pytest.param(
+            {"restart_units": ["app.service"], "root": False},
+            {},
+            [
+                "zodb_client_restart_units app.service: only root restarts units, and only where systemd runs; "
+                "leave it out "
+                "and restart the applications yourself."
+            ],
+            id="units of an ordinary user",
+        ),
+        pytest.param(
+            {"manage_group": False},
+            {"groups": {"zodb": {"exists": False}}},
+            ["zodb_client_group zodb: there is no such group, and zodb_client_manage_group is false; create it."],
+            id="no group",
+        ),
+        pytest.param({}, {"groups": {"zodb": {"exists": False}}}, [], id="a group to be created"),
+        pytest.param(
+            {"virtualenv": "/opt/app"},
+            {"paths": {"/opt/app/bin/python": GONE}},
+            [
+                "zodb_client_virtualenv /opt/app: there is no bin/python in it; "
+                "name the folder of a virtualenv, or leave "
+                "it out."
+            ],
+            id="no virtualenv",
+        ),
+        pytest.param(
+            {"virtualenv": "/opt/app", "check_mode": True},
+            {"paths": {"/opt/app/bin/python": GONE}},
+            [],
+            id="no virtualenv yet",
+        ),
+        pytest.param(
+            {"virtualenv": "/opt/app", "user": "nobody-knows"},
+            {},
+            ["zodb_client_user nobody-knows: there is no such account; create it, or name another."],
+            id="no account",
+        ),
+        pytest.param(
+            {"virtualenv": "/opt/app"},
+            {"paths": {"/opt/app/bin/python": {"exists": True, "owner": "1234"}}},
+            [
+                "zodb_client_virtualenv /opt/app: it belongs to 1234, which is no account; name the one that the "
+                "application runs as in zodb_client_user."
+            ],
+            id="a virtualenv of nobody",
+        ),
+        pytest.param(
+            {},
+            {"paths": {"/etc/ca.pem": GONE, "/etc/client.key": GONE}},
+            [
+                'zodb_client_storages[0] "site": zeo.tls.ca /etc/ca.pem: it is not on this host; lay it there first.',
+                'zodb_client_storages[0] "site": zeo.tls.key /etc/client.key: it is not on this host; '
+                "lay it there first.",
+            ],
+            id="no certificates",
+        ),
+        pytest.param({"check_mode": True}, {"paths": {"/etc/ca.pem": GONE}}, [], id="no certificates yet"),
+        pytest.param(
+            {},
+            {"certificate": {"readable": False}},
+            [
+                'zodb_client_storages[0] "site": zeo.tls.cert /etc/client.crt: no certificate can be read from it; '
+                "give a "
+                "PEM file."
+            ],
+            id="no certificate in it",
+        ),
+        pytest.param(
+            {},
+            {"certificate": {"expired": True, "days_left": -3.2}},
+            ['zodb_client_storages[0] "site": zeo.tls.cert /etc/client.crt: it ended 3 days ago; renew it.'],
+            id="expired",
+        ),
+        pytest.param(
+            {},
+            {"certificate": {"key_matches": False}},
+            [
+                'zodb_client_storages[0] "site": zeo.tls.key /etc/client.key: it is not the key of /etc/client.crt; '
+                "give the "
+                "two that belong together."
+            ],
+            id="another key",
+        ),
+    ],
+)
+def test_refused_on_this_host(settings, found, sentences):
+    given = complete({"name": "site", "zeo": {**ZEO, "tls": TLS}}, {"name": "old", "state": "absent"})
+    assert zodb_client_refusals(given, {**SETTINGS, **settings}, host(**found)) == sentences
