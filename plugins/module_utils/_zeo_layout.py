@@ -57,12 +57,14 @@ def locate(instance: dict, settings: dict) -> dict:
         "certificate_days": instance["tls"]["renew_days"] if instance["tls"] else 30,
         "data": sorted(set(data)),
     }
-    located["server_ca"] = (own["server_ca"] or own["ca"]) if own else stem + ".server.crt"
-    located["tools_cert"] = own["tools_cert"] if own else stem + "-tools.crt"
-    located["tools_key"] = own["tools_key"] if own else stem + "-tools.key"
-    located["certificates"] = (
-        [located["certificate"], located["authenticate"], located["tools_cert"]] if instance["tls"] else []
-    )
+    located["server_ca"] = (own["server_ca"] or own["ca"]) if own else stem + ".anchor.crt"
+    # With managed certificates the server's own is good for its tools too: whoever has its key is the server's account.
+    located["tools_cert"] = own["tools_cert"] if own else stem + ".crt"
+    located["tools_key"] = own["tools_key"] if own else stem + ".key"
+    located["certificates"] = []
+    if instance["tls"]:
+        located["certificates"] = [located["certificate"], located["authenticate"]]
+        located["certificates"] += [own["tools_cert"]] if own else []
     # Adding a pinned certificate restarts nothing, so the folder is not among them; removing one is noted in -revoked.
     located["certificate_files"] = []
     if own:
@@ -128,7 +130,7 @@ def asked(storage: dict, instance: dict) -> str:
     }
     if instance["tls"]:
         description["tls"] = {
-            "ca": instance["certificate"] if instance["tls_managed"] else instance["server_ca"],
+            "ca": instance["server_ca"],
             "cert": instance["tools_cert"],
             "key": instance["tools_key"],
             "check_hostname": False,
@@ -189,14 +191,14 @@ def clients(instances: list[dict], settings: dict) -> list[dict]:
 def client_tls(instance: dict, settings: dict) -> dict:
     """Return how an application host proves who it is, and whom it trusts.
 
-    A pinned server is known by its certificate alone, so its name need not match; with an authority it must.
+    A server is known by an anchor of its own, so its name need not match; with an authority for many it must.
     """
     tls = instance["tls"]
     if not instance["tls_managed"]:
         return {"ca": tls["server_ca"] or tls["ca"], "cert": tls["client_cert"], "key": tls["client_key"], "check_hostname": True}
     folder = settings["config_dir"] + "/tls"
     return {
-        "ca": "%s/zeo-%s.server.crt" % (folder, instance["name"]),
+        "ca": "%s/zeo-%s.anchor.crt" % (folder, instance["name"]),
         "cert": folder + "/client.crt",
         "key": folder + "/client.key",
         "check_hostname": False,
