@@ -16,8 +16,13 @@ description:
   - An ordinary user sees other users' processes in part only. What cannot be seen is null.
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
-  - ansible.builtin.action_common_attributes.info_module
 attributes:
+  check_mode:
+    support: full
+    details: Changes nothing, so it does the same in check mode.
+  diff_mode:
+    support: N/A
+    details: Changes nothing.
   platform:
     platforms: posix
     support: full
