@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The quickstart's client: reads zodb.conf as an application does.
 
-Arguments: path of zodb.conf; `write` (writes an object and a blob through one connection, unless they are there) or `read`.
-Prints one line that starts with `written` if something was. Exit status 1 and a traceback if the storage is not what it should be.
+Arguments: path of zodb.conf; `write` (an object and a blob through one connection, unless they are there) or `read`.
+Prints one line that starts with `written` if something was. Exit status 1 and a traceback if the storage is not what
+it should be.
 """
 
 import sys

@@ -10,7 +10,8 @@ name: virtualenv
 short_description: The virtualenv that a role builds for a release
 version_added: 0.1.0
 description:
-  - For the roles of this collection. Tells the lock file of a release, and the folder of its virtualenv for each version of Python.
+  - For the roles of this collection. Tells the lock file of a release, and the folder of its virtualenv for each
+    version of Python.
 positional: _input, purpose, files
 options:
   _input:
@@ -47,8 +48,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(release) (null if it does not ship), C(releases), C(lock), C(distribution), C(pins), C(extra_packages), and C(by_python) with the
-      folder for each version of Python.
+    - C(release) (null if it does not ship), C(releases), C(lock), C(distribution), C(pins), C(extra_packages), and
+      C(by_python) with the folder for each version of Python.
   type: dict
 """
 

@@ -10,7 +10,8 @@ name: zeo_server_clients
 short_description: How application hosts open the storages of ZEO servers
 version_added: 0.1.0
 description:
-  - For the role P(pyams.zodb.zeo_server#role). Describes every storage of the servers to the role P(pyams.zodb.zodb_client#role).
+  - For the role P(pyams.zodb.zeo_server#role). Describes every storage of the servers to the role
+    P(pyams.zodb.zodb_client#role).
 positional: _input, settings
 options:
   _input:
@@ -19,7 +20,9 @@ options:
     elements: dict
     required: true
   settings:
-    description: C(config_dir), the folder of the configuration on the application hosts, and C(server_host), the servers' host, empty for the same host.
+    description: >-
+      C(config_dir), the folder of the configuration on the application hosts, and C(server_host), the servers' host,
+      empty for the same host.
     type: dict
     required: true
 author:
@@ -31,7 +34,8 @@ EXAMPLES = r"""
   ansible.builtin.include_role:
     name: pyams.zodb.zodb_client
   vars:
-    zodb_client_storages: "{{ instances | pyams.zodb.zeo_server_clients({'config_dir': '/etc/zodb', 'server_host': ''}) }}"
+    zodb_client_storages: "{{ instances | pyams.zodb.zeo_server_clients(settings) }}"
+    settings: {config_dir: /etc/zodb, server_host: ""}
 """
 
 RETURN = r"""

@@ -33,26 +33,44 @@ def pins(text: str) -> list[dict[str, str | None]]:
 def describe(files: str, purpose: str, release: str, extra_packages: list[str], folder: str) -> dict:
     """Return the virtualenv for a release: its lock, and its folder for each Python.
 
-    release: C(latest), or a name out of releases(); extra_packages: further requirements; folder: absolute path of the virtualenvs.
-    Returns release (null if it does not ship), releases, lock (path), distribution (path), pins, extra_packages, and by_python:
-    version of Python -> absolute path. The path's last part is the hash of everything that goes into the virtualenv, so another
-    content is another folder, and the same content is never installed twice.
+    release: C(latest), or a name out of releases(); extra_packages: further requirements; folder: absolute path of the
+    virtualenvs. Returns release (null if it does not ship), releases, lock (path), distribution (path), pins,
+    extra_packages, and by_python: version of Python -> absolute path. The path's last part is the hash of everything
+    that goes into the virtualenv, so another content is another folder, and the same is never installed twice.
     """
     names = releases(files, purpose)
     chosen = names[-1] if release == "latest" and names else release
-    result: dict = {"release": None, "releases": names, "extra_packages": list(extra_packages), "by_python": {}, "pins": []}
+    result: dict = {
+        "release": None,
+        "releases": names,
+        "extra_packages": list(extra_packages),
+        "by_python": {},
+        "pins": [],
+    }
     if chosen not in names:
         return result
     lock = pathlib.Path(files, "locks", "%s-%s.txt" % (purpose, chosen))
     distribution = pathlib.Path(files, DISTRIBUTION)
     digest = hashlib.sha256(lock.read_bytes())
-    sources = (p for p in [distribution / "pyproject.toml", *sorted((distribution / "src").rglob("*"))] if p.suffix in (".py", ".toml", ".xml"))
+    sources = (
+        p
+        for p in [distribution / "pyproject.toml", *sorted((distribution / "src").rglob("*"))]
+        if p.suffix in (".py", ".toml", ".xml")
+    )
     for source in sources:
         digest.update(source.relative_to(distribution).as_posix().encode() + b"\0" + source.read_bytes())
     digest.update("\n".join(extra_packages).encode())
     for python in PYTHONS:
         named = digest.copy()
         named.update(python.encode())
-        result["by_python"][python] = "%s/%s-%s-py%s-%s" % (folder.rstrip("/"), purpose, chosen, python, named.hexdigest()[:10])
-    result.update(release=chosen, lock=str(lock), distribution=str(distribution), pins=pins(lock.read_text(encoding="utf-8")))
+        result["by_python"][python] = "%s/%s-%s-py%s-%s" % (
+            folder.rstrip("/"),
+            purpose,
+            chosen,
+            python,
+            named.hexdigest()[:10],
+        )
+    result.update(
+        release=chosen, lock=str(lock), distribution=str(distribution), pins=pins(lock.read_text(encoding="utf-8"))
+    )
     return result

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Private: where the files of a ZEO server lie, and how its storages are described. Pure functions, no Ansible.
 
-An instance is an entry of C(zeo_server_instances) as complete() of _zeo_server returns it; settings are the role's folders and names.
+An instance is an entry of C(zeo_server_instances) as complete() of _zeo_server returns it; settings are the role's
+folders and names.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ def locate(instance: dict, settings: dict) -> dict:
     socket_folder = [posixpath.dirname(instance["socket"])] if instance["socket"] else []
     data = ["%s/%s" % (settings["data_dir"], name)]
     for storage in instance["storages"]:
-        data += [storage["path"] + suffix for suffix in ("", ".index", ".lock", ".tmp", ".old", ".pack-lock", ".pack.json")]
+        data += [
+            storage["path"] + suffix for suffix in ("", ".index", ".lock", ".tmp", ".old", ".pack-lock", ".pack.json")
+        ]
         data.append(storage["blob_dir"])
     located = {
         "unit": "zeo-%s.service" % name,
@@ -83,7 +86,9 @@ def locate(instance: dict, settings: dict) -> dict:
     folders |= {storage["blob_dir"] for storage in instance["storages"]}
     folders |= {settings["log_dir"]} if log_file else set()
     folders |= set(socket_folder) - {"/run/zeo-%s" % name}
-    located["writable"] = [folder for folder in sorted(folders) if not any(folder.startswith(other + "/") for other in folders)]
+    located["writable"] = [
+        folder for folder in sorted(folders) if not any(folder.startswith(other + "/") for other in folders)
+    ]
     located["in_home"] = any((folder + "/").startswith(home + "/") for folder in folders for home in HOMES)
     adopt = instance["adopt"]
     located["adopted_conf"] = "%s/etc/%s-zeo.conf" % (adopt, name) if adopt else None
@@ -149,14 +154,18 @@ def local_address(instance: dict, server_host: str = "") -> str:
 
 
 def client_name(storage: dict, instance: dict) -> str:
-    """Return the name of a storage among all that an application host knows: it must not depend on the entry's other storages."""
+    """Return the name of a storage among all that an application host knows.
+
+    It does not depend on the entry's other storages: one that is added later renames none.
+    """
     return instance["name"] if storage["name"] == instance["name"] else "%s-%s" % (instance["name"], storage["name"])
 
 
 def clients(instances: list[dict], settings: dict) -> list[dict]:
     """Return the entries of C(zodb_client_storages) for the storages of the instances.
 
-    settings: config_dir (absolute path) of the application host; server_host, name of the servers' host, empty for the same host.
+    settings: config_dir (absolute path) of the application host; server_host, name of the servers' host, empty for the
+    same host.
     """
     entries = []
     for instance in instances:
@@ -195,7 +204,12 @@ def client_tls(instance: dict, settings: dict) -> dict:
     """
     tls = instance["tls"]
     if not instance["tls_managed"]:
-        return {"ca": tls["server_ca"] or tls["ca"], "cert": tls["client_cert"], "key": tls["client_key"], "check_hostname": True}
+        return {
+            "ca": tls["server_ca"] or tls["ca"],
+            "cert": tls["client_cert"],
+            "key": tls["client_key"],
+            "check_hostname": True,
+        }
     folder = settings["config_dir"] + "/tls"
     return {
         "ca": "%s/zeo-%s.anchor.crt" % (folder, instance["name"]),
