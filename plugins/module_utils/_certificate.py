@@ -98,7 +98,8 @@ def _key_matches(cert, key):
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
     except ssl.SSLError as error:
-        if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+        # The second is said of a key of another kind, RSA for a certificate of elliptic curves.
+        if error.reason in ("KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED", "KEY_TYPE_MISMATCH"):
             return False
         raise _CertificateError(f"{key}: cannot be used with {cert}: {error.reason}") from None
     return True

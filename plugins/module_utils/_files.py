@@ -135,23 +135,30 @@ def foreign_link(path):
     """Return the first link on the way to a path which somebody else could have placed there, or None.
 
     Root that follows a link in a folder of the service's account would chown whatever that account points it at.
-    A link is trusted if it and the folder it lies in belong to root or to the running user, and nobody else may
-    write that folder.
+    The links that a link leads through count too. A link is trusted if it and the folder it lies in belong to root or
+    to the running user, and nobody else may write that folder.
     """
     trusted = (0, os.geteuid())
-    at = "/"
-    for part in os.path.normpath(path).split("/")[1:]:
-        folder, at = at, os.path.join(at, part)
+    at, parts, links = "/", path.split("/"), 0
+    while parts:
+        part = parts.pop(0)
+        folder, at = at, os.path.normpath(os.path.join(at, part))
         status = lstat(at)
         if status is None:
             return None
-        if stat.S_ISLNK(status.st_mode):
-            around = os.stat(folder)
-            if status.st_uid not in trusted or around.st_uid not in trusted:
-                return at
-            if around.st_mode & 0o022 and not around.st_mode & stat.S_ISVTX:
-                return at
-            at = os.path.realpath(at)
+        if not stat.S_ISLNK(status.st_mode):
+            continue
+        around = os.stat(folder)
+        if status.st_uid not in trusted or around.st_uid not in trusted:
+            return at
+        if around.st_mode & 0o022 and not around.st_mode & stat.S_ISVTX:
+            return at
+        links += 1
+        if links > 40:  # where Linux gives up as well
+            return at
+        target = os.readlink(at)
+        parts = target.split("/") + parts
+        at = "/" if target.startswith("/") else folder
     return None
 
 
