@@ -1,7 +1,7 @@
 # Each target installs what it needs, pinned, in .venv/, .collections/ and .cache/; a second run does not install again.
 SHELL = /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help quickstart quickstart-stop test lint sanity unit integration molecule bench soak docs release changelog clean tools units hosts
+.PHONY: help quickstart quickstart-stop test lint sanity unit integration newest molecule bench soak docs release changelog clean tools units importer hosts
 
 help:                   ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -12,8 +12,8 @@ quickstart:             ## Serve a storage out of .quickstart/, without root: ma
 quickstart-stop:        ## Stop it
 	@playbooks/quickstart.sh stop
 
-test: units hosts       ## Everything that follows, but bench and soak
-	@tests/run lint docs sanity unit integration release molecule
+test: units importer hosts     ## Everything that follows, but bench and soak
+	@tests/run lint docs sanity unit integration release newest molecule
 
 lint: tools             ## yamllint, ruff, ansible-lint, the changelog
 	@tests/run lint
@@ -30,8 +30,11 @@ unit: units             ## The unit tests
 integration: tools      ## The modules, by real tasks on this machine: make integration [TARGET=tests/integration/FILE]
 	@tests/run integration
 
-release: tools          ## The tarball: built, imported, installed, and the quickstart out of it
+release: importer       ## The tarball: built, imported, installed, and the quickstart out of it
 	@tests/run release
+
+newest: importer hosts  ## The Python tests and the installed collection with Python 3.13 and the newest ansible-core
+	@tests/run newest
 
 molecule: tools hosts   ## The roles on test hosts: make molecule [SCENARIO=zeo_server_default]
 	@tests/run molecule
@@ -53,6 +56,9 @@ tools:
 
 units: tools
 	@tests/rig/setup units
+
+importer: tools
+	@tests/rig/setup release
 
 hosts: tools
 	@tests/rig/setup hosts

@@ -1,6 +1,7 @@
 #!/bin/sh
 # quickstart.sh [stop]: runs the playbook quickstart with an Ansible of its own. Everything is in .quickstart/, nothing elsewhere.
-# DATA, BLOBS (serve a copy of this Data.fs, of this blob folder) and PYTHON come from the environment, as make hands them on.
+# DATA, BLOBS (serve a copy of this Data.fs, of this blob folder), ADDRESS (127.0.0.1:8100) and PYTHON come from the environment,
+# as make hands them on.
 set -eu
 fail() {
     echo "quickstart: $*" >&2
@@ -47,7 +48,8 @@ fi
 absolute() { case $1 in '' | /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac }
 stop=$([ "${1-}" = stop ] && echo true || echo false)
 variables=$("$dir/venv/bin/python" -c 'import json, sys; print(json.dumps(dict(zip(sys.argv[1::2], sys.argv[2::2]))))' \
-    quickstart_dir "$dir" quickstart_data "$(absolute "${DATA-}")" quickstart_blobs "$(absolute "${BLOBS-}")")
+    quickstart_dir "$dir" quickstart_data "$(absolute "${DATA-}")" quickstart_blobs "$(absolute "${BLOBS-}")" \
+    quickstart_address "${ADDRESS:-127.0.0.1:8100}")
 {
     "$dir/venv/bin/ansible-playbook" pyams.zodb.quickstart -e "$variables" -e "{\"quickstart_stop\": $stop}" || : >"$dir/tmp/failed"
 } | tee "$dir/ansible.log"

@@ -1,0 +1,133 @@
+# Copyright: (c) 2026, pyams.zodb contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""make quickstart, as an ordinary user types it in a clone."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import socket
+import subprocess
+import sys
+
+import pytest
+
+# A real one where there is one; elsewhere the answer that it would give is all that the script asks for.
+OLD = next(iter(sorted(pathlib.Path.home().glob(".pyenv/versions/3.[89].*/bin/python"))), None)
+
+
+def script(path, *lines):
+    """Write an executable shell script."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(["#!/bin/sh", *lines, ""]), encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+def last_line(done):
+    """Return the last line that is not make's own."""
+    return [line for line in done.stdout.splitlines() if not line.startswith("make: ")][-1]
+
+
+def test_an_old_python_is_refused(clone, user, place):
+    version = (
+        subprocess.run([OLD, "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()[1]
+        if OLD
+        else "3.9.2"
+    )
+    python = script(place / "bin" / "python3", f"echo {version}")
+    done = user.run("make", "quickstart", f"PYTHON={python}", cwd=clone)
+    assert done.returncode == 2
+    assert last_line(done) == (
+        f"quickstart: no Python 3.11, 3.12 or 3.13 ({python} is {version}); "
+        "install one, or name it: make quickstart PYTHON=/path/to/python3.11"
+    )
+    assert not (clone / ".quickstart").exists()
+
+
+def test_a_missing_venv_module_is_told(clone, user, place):
+    blocked = place / "blocked"
+    blocked.mkdir()
+    (blocked / "ensurepip.py").write_text("raise ImportError('not installed')\n", encoding="utf-8")
+    python = script(place / "bin" / "python3", f'PYTHONPATH={blocked} exec /usr/bin/python3 "$@"')
+    done = user.run("make", "quickstart", f"PYTHON={python}", cwd=clone)
+    assert done.returncode == 2
+    assert last_line(done) == (
+        f"quickstart: {python} has no module venv; install it, on Debian and Ubuntu with: apt-get install python3-venv"
+    )
+
+
+def test_no_network_is_told(clone, user):
+    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_CONFIG_FILE": "/dev/null", "PIP_FIND_LINKS": ""}
+    done = user.run("make", "quickstart", cwd=clone, **nowhere)
+    assert done.returncode == 2
+    assert last_line(done).startswith(
+        "quickstart: pip cannot install ansible-core; is there a way to PyPI, or to the index that pip is set to? "
+        "It says: ERROR: Could not find a version that satisfies the requirement ansible-core"
+    )
+
+
+def test_it_serves_changes_nothing_twice_and_stops(clone, user, address):
+    before = set(pathlib.Path("/tmp").iterdir())
+    try:
+        first = user.run("make", "quickstart", f"ADDRESS={address}", cwd=clone)
+        assert first.returncode == 0, first.stdout
+        conf = clone / ".quickstart" / "etc" / "pyams" / "zodb.conf"
+        assert last_line(first) == f"zodbconn.uri = zconfig://{conf}#main"
+        second = user.run("make", "quickstart", f"ADDRESS={address}", cwd=clone)
+        assert second.returncode == 0, second.stdout
+        assert second.stdout.splitlines()[-2:] == ["Nothing had to be changed.", last_line(first)]
+        assert len([line for line in second.stdout.splitlines() if line.startswith("changed:")]) == 0
+        assert list(user.home.iterdir()) == []
+        assert [
+            path for path in pathlib.Path("/tmp").iterdir() if path not in before and path.owner() == "nobody"
+        ] == []
+    finally:
+        last = user.run("make", "quickstart-stop", cwd=clone)
+    assert last.returncode == 0, last.stdout
+    host, port = address.split(":")
+    with socket.socket() as client, pytest.raises(ConnectionRefusedError):
+        client.connect((host, int(port)))
+
+
+def test_a_port_in_use_is_told(clone, user):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        done = user.run("make", "quickstart", f"ADDRESS={address}", cwd=clone)
+    assert done.returncode == 2
+    assert re.search(rf"zeo_server_instances\[0\] \"pyams\": address {address} [^\n]+\.$", done.stdout, re.MULTILINE), (
+        done.stdout
+    )
+
+
+def test_it_serves_a_copy_of_real_data(clone, user, address, place):
+    data = place / "real"
+    data.mkdir(mode=0o755)
+    write = (
+        "import sys, transaction, ZODB, ZODB.blob, ZODB.FileStorage\n"
+        "storage = ZODB.FileStorage.FileStorage(sys.argv[1] + '/Data.fs', blob_dir=sys.argv[1] + '/blobs')\n"
+        "with ZODB.DB(storage).transaction() as connection:\n"
+        "    connection.root.answer = 42\n"
+        "    connection.root.blob = ZODB.blob.Blob(b'blue')\n"
+    )
+    subprocess.run([sys.executable, "-c", write, data], check=True)
+    if user.prefix:
+        subprocess.run(["chown", "-R", "65534:65534", data], check=True)
+    read = (
+        "import sys, ZODB.config\n"
+        "with ZODB.config.databaseFromURL(sys.argv[1]).transaction() as connection:\n"
+        "    print(connection.root.answer, connection.root.blob.open().read())\n"
+    )
+    try:
+        done = user.run(
+            "make", "quickstart", "DATA=../real/Data.fs", "BLOBS=../real/blobs", f"ADDRESS={address}", cwd=clone
+        )
+        assert done.returncode == 0, done.stdout
+        python = clone / ".quickstart" / "venvs" / "zeo-pyams" / "bin" / "python"
+        seen = user.run(python, "-c", read, clone / ".quickstart" / "etc" / "pyams" / "zodb.conf", cwd=user.home)
+        assert seen.stdout == "42 b'blue'\n"
+    finally:
+        user.run("make", "quickstart-stop", cwd=clone)
