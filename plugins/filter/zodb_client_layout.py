@@ -42,9 +42,10 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(folders), C(files) and C(absent), as M(pyams.zodb.zodb_files) takes them; C(caches), the folders of absent entries;
-      C(watched), the files that an application reads when it starts; C(certificates) and C(services), as
-      M(pyams.zodb.zodb_host_info) takes them; C(opened), for each storage its place in the list, its C(zodb.conf) and its database.
+    - C(folders), C(files) and C(absent), as M(pyams.zodb.zodb_files) takes them.
+    - C(caches), the folders of absent entries; C(watched), the files that an application reads when it starts.
+    - C(certificates) and C(services), as M(pyams.zodb.zodb_host_info) takes them.
+    - C(opened), for each storage its place in the list, its C(zodb.conf) and its database.
   type: dict
 """
 

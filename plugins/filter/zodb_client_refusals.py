@@ -23,7 +23,8 @@ options:
     type: dict
     required: true
   host:
-    description: What M(pyams.zodb.zodb_host_info) found on the host. Without it, the rules that hold on any host are applied.
+    description: >-
+      What M(pyams.zodb.zodb_host_info) found on the host. Without it, the rules that hold on any host are applied.
     type: dict
 author:
   - pyams.zodb contributors (@Py-AMS)

@@ -1,0 +1,582 @@
+# Copyright: (c) 2026, pyams.zodb contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role zodb_client, run by ansible-playbook as root and as an ordinary user, and what applications get from it.
+
+Needs root, for accounts and groups.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import json
+import os
+import pwd
+import shutil
+import socket
+import stat
+import subprocess
+import tempfile
+import textwrap
+import time
+from pathlib import Path
+
+import ansible_tasks
+import pytest
+
+GROUP = f"zodb-clients-{os.getpid()}"
+REMOTE = ("pyams.zodb.", "ansible.builtin.command", "ansible.builtin.group", "ansible.builtin.file")
+
+# An application of two processes. Each opens the database by the URI of client.env and keeps it open.
+PROCESS = """
+import sys, os, time
+import transaction, ZODB
+from ZODB.blob import Blob
+from zodburi import resolve_uri
+
+mine, other = sys.argv[1:]
+factory, options = resolve_uri(os.environ["ZODB_URI"])
+database = ZODB.DB(factory(), **{name.replace("connection_", ""): value for name, value in options.items()})
+print(database.database_name, flush=True)
+sys.stdin.readline()
+for attempt in range(100):
+    try:
+        with database.transaction() as connection:
+            connection.root()[mine] = Blob(mine.encode())
+        break
+    except ZODB.POSException.ConflictError:
+        pass
+print("committed", flush=True)
+for attempt in range(100):
+    with database.transaction() as connection:
+        if other in connection.root():
+            print(connection.root()[other].open().read().decode(), flush=True)
+            break
+    time.sleep(0.1)
+database.close()
+"""
+
+# What is Zope's in <zodb_db>, without Zope.
+ZOPE = """
+import io, sys
+import ZConfig, ZODB.config
+
+schema = ZConfig.loadSchemaFile(io.StringIO('''
+<schema>
+  <import package="ZODB"/>
+  <sectiontype name="zodb_db" datatype="ZODB.config.ZODBDatabase" implements="ZODB.database" extends="zodb">
+    <multikey name="mount-point" required="yes" attribute="mount_points"/>
+  </sectiontype>
+  <multisection type="ZODB.database" name="*" attribute="databases" required="yes"/>
+</schema>
+'''))
+configuration = ZConfig.loadConfigFile(schema, io.StringIO("%include " + sys.argv[1]))[0]
+database = ZODB.config.databaseFromConfig(configuration.databases)
+with database.transaction() as connection:
+    print(database.database_name, *sorted(database.databases), *sorted(connection.root()))
+for one in list(database.databases.values()):
+    one.close()
+"""
+
+
+@pytest.fixture
+def place():
+    """Return a folder that every account can enter; pytest's own are root's alone."""
+    folder = Path(tempfile.mkdtemp(prefix="zodb-client-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def group():
+    """Return the name of a group that is not there, and remove it afterwards."""
+    yield GROUP
+    subprocess.run(["groupdel", GROUP], check=False, capture_output=True)
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@contextlib.contextmanager
+def served(application, folder, ssl=""):
+    """Serve the storage "pyams" of a folder. Yields host:port."""
+    folder.mkdir()
+    address = f"127.0.0.1:{free_port()}"
+    configuration = folder / "zeo.conf"
+    configuration.write_text(
+        f"<zeo>\n  address {address}\n{ssl}</zeo>\n"
+        f"<filestorage pyams>\n  path {folder}/Data.fs\n  blob-dir {folder}/blobs\n</filestorage>\n"
+    )
+    server = subprocess.Popen([application / "bin" / "runzeo", "-C", configuration], stderr=subprocess.DEVNULL)
+    try:
+        for _attempt in range(100):
+            with contextlib.suppress(ConnectionRefusedError), socket.create_connection(address.split(":")):
+                break
+            time.sleep(0.1)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+@pytest.fixture
+def server(application, place):
+    with served(application, place / "server") as address:
+        yield address
+
+
+class Role:
+    """Runs of the role, whose folders are in one place."""
+
+    def __init__(self, place, account=None, **variables):
+        self.place = place
+        self.play = {"hosts": "localhost", "gather_facts": False}
+        if account:
+            self.play.update(become=True, become_user=account, become_method="ansible.builtin.su")
+        self.variables = {
+            "zodb_config_dir": f"{place}/etc",
+            "zodb_cache_dir": f"{place}/cache",
+            "zodb_allow_untested_platform": True,
+            **variables,
+        }
+
+    def start(self, storages, *arguments, callback="ansible.posix.json", **variables):
+        """Run the play: one inclusion for each list of storages, or for the one list."""
+        lists = storages if storages and isinstance(storages[0], list) else [storages]
+        tasks = [
+            {"ansible.builtin.include_role": {"name": "pyams.zodb.zodb_client"}, "vars": {"zodb_client_storages": one}}
+            for one in lists
+        ]
+        playbook = self.place / "playbook.json"
+        playbook.write_text(json.dumps([{**self.play, "vars": {**self.variables, **variables}, "tasks": tasks}]))
+        return subprocess.run(
+            ansible_tasks.command(playbook, *arguments),
+            env=ansible_tasks.environment(ANSIBLE_STDOUT_CALLBACK=callback),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def results(self, storages, *arguments, **variables):
+        """Return the results of the role's tasks that were not skipped, in order, by (name, result)."""
+        done = self.start(storages, *arguments, **variables)
+        try:
+            tasks = json.loads(done.stdout)["plays"][0]["tasks"]
+        except (ValueError, LookupError):
+            raise AssertionError(done.stdout + done.stderr) from None
+        found = [(task["task"]["name"], task["hosts"]["localhost"]) for task in tasks if "localhost" in task["hosts"]]
+        return [(name, result) for name, result in found if not result.get("skipped")]
+
+    def changed(self, storages, *arguments, **variables):
+        """Return the names of the tasks that changed something, without the role's; the run must succeed."""
+        results = self.results(storages, *arguments, **variables)
+        failures = [result["msg"] for _name, result in results if result.get("failed")]
+        assert failures == []
+        return [name.partition(" : ")[2] for name, result in results if result.get("changed")]
+
+    def refusal(self, storages, *arguments, **variables):
+        """Return the message of the run's last task, which must fail."""
+        _name, result = self.results(storages, *arguments, **variables)[-1]
+        assert result.get("failed"), result
+        return result["msg"]
+
+
+def seen(path):
+    """Return owner, group and permissions of a path."""
+    status = path.stat()
+    owner, group = pwd.getpwuid(status.st_uid).pw_name, grp.getgrgid(status.st_gid).gr_name
+    return owner, group, oct(stat.S_IMODE(status.st_mode))
+
+
+def environment(file):
+    """Return what a unit of systemd gets from an EnvironmentFile."""
+    lines = [line for line in file.read_text().splitlines() if line and not line.startswith("#")]
+    return dict(line.split("=", 1) for line in lines)
+
+
+def as_account(account, *command):
+    return ["/usr/sbin/runuser", "-u", account, "--", *map(str, command)]
+
+
+def two_processes(application, account, file):
+    """Run two processes of an application at once; return the words of each."""
+    python = application / "bin" / "python"
+    processes, lines = [], []
+    for mine, other in (("first", "second"), ("second", "first")):
+        process = subprocess.Popen(
+            as_account(account, python, "-c", PROCESS, mine, other),
+            env={**os.environ, **environment(file)},
+            cwd="/",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        # It has it open now. The first makes the root object, which of two at once only one could.
+        lines.append([process.stdout.readline()])
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process, said in zip(processes, lines):
+        said += process.communicate(timeout=60)[0].splitlines(keepends=True)
+    return ["".join(said).split() for said in lines]
+
+
+LAY = "Configure | Lay folders and files"
+
+
+def test_an_ordinary_user_opens_a_storage_in_two_processes(application, place, account, server):
+    shutil.chown(place, account, account)
+    role = Role(place, account, zodb_client_virtualenv=str(application))
+    storages = [{"name": "pyams", "zeo": {"server": server, "wait_timeout": 5}}]
+
+    assert role.changed(storages, "--check", "--diff") == [LAY]
+    assert not place.joinpath("etc").exists()
+    assert role.changed(storages) == [LAY]
+    results = role.results(storages)
+    assert [name for name, result in results if result.get("changed") or result.get("failed")] == []
+    assert len([result for _name, result in results if result.get("action", "").startswith(REMOTE)]) == 3
+
+    files = place / "etc" / "pyams"
+    assert seen(files) == (account, account, "0o700")
+    assert {seen(path) for path in files.iterdir()} == {(account, account, "0o600")}
+    assert sorted(path.name for path in files.iterdir()) == [
+        "client.env",
+        "pack.conf",
+        "storage.inc",
+        "zodb.conf",
+        "zope.conf",
+    ]
+    assert two_processes(application, account, files / "client.env") == [
+        ["main", "committed", "second"],
+        ["main", "committed", "first"],
+    ]
+    assert place.joinpath("cache", "pyams", "blobs").is_dir()
+    python = application / "bin" / "python"
+    zope = as_account(account, python, "-c", ZOPE, files / "zope.conf")
+    assert subprocess.check_output(zope, text=True, cwd="/").split() == ["main", "main", "first", "second"]
+    packer = as_account(account, application / "bin" / "zodbpack", files / "pack.conf")
+    packed = subprocess.run(packer, capture_output=True, text=True, check=False, cwd="/")
+    assert packed.returncode == 0, packed.stderr
+
+
+def test_root_gives_the_files_to_a_group_that_it_creates(application, place, account, group, server):
+    role = Role(place, zodb_application_group=group, zodb_client_virtualenv=str(application), zodb_client_user=account)
+    storages = [{"name": "pyams", "zeo": {"server": server, "wait_timeout": 5}}]
+    assert role.changed(storages, "--check", "--diff") == ["Configure | Create the group", LAY]
+    assert not place.joinpath("etc").exists()
+    assert role.refusal(storages) == (
+        f'zodb_client_storages[0] "pyams": {place}/etc/pyams/zodb.conf cannot be read by {account}; '
+        f"make it a member of "
+        f"the group {group}, or name the application's account in zodb_client_user."
+    )
+    subprocess.run(["usermod", "--append", "--groups", group, account], check=True)
+    assert role.changed(storages) == []
+
+    assert seen(place / "etc") == ("root", "root", "0o755")
+    assert seen(place / "etc" / "pyams") == ("root", group, "0o750")
+    assert {seen(path) for path in place.joinpath("etc", "pyams").iterdir()} == {("root", group, "0o640")}
+    assert seen(place / "cache" / "pyams") == ("root", group, "0o2770")
+    # The check as well as root leave it to the application to make this one.
+    assert not place.joinpath("cache", "pyams", "blobs").exists()
+    assert two_processes(application, account, place / "etc" / "pyams" / "client.env") == [
+        ["main", "committed", "second"],
+        ["main", "committed", "first"],
+    ]
+    assert seen(place / "cache" / "pyams" / "blobs")[:2] == (account, group)
+    assert role.changed(storages) == []
+
+
+def test_a_file_edited_by_hand_is_repaired(place, account):
+    role = Role(place, zodb_client_group=account)
+    storages = [{"name": "site", "filestorage": {"path": f"{place}/Data.fs"}}]
+    role.changed(storages)
+    edited = place / "etc" / "site" / "storage.inc"
+    good = edited.read_text()
+    edited.write_text(good.replace("pack-gc true", "pack-gc false"))
+    edited.chmod(0o666)
+    diff = role.start(storages, "--check", "--diff", callback="ansible.builtin.default").stdout
+    assert "-  pack-gc false\n+  pack-gc true\n" in diff
+    assert role.changed(storages) == [LAY]
+    assert (edited.read_text(), seen(edited)) == (good, ("root", account, "0o640"))
+
+
+def test_absent_removes_the_files_and_on_demand_the_caches(place, account):
+    role = Role(place, zodb_client_group=account)
+    role.changed([{"name": name, "zeo": {"server": "8100"}} for name in ("old", "site")])
+    cached = place / "cache" / "old" / "blobs" / "x"
+    cached.parent.mkdir()
+    cached.touch()
+    storages = [{"name": "old", "state": "absent"}, {"name": "site", "zeo": {"server": "8100"}}]
+    assert role.changed(storages, "--check") == [LAY]
+    assert role.changed(storages) == [LAY]
+    assert role.changed(storages) == []
+    assert [path.name for path in place.joinpath("etc").iterdir()] == ["site"]
+    assert cached.exists()
+    remove = {"zodb_client_remove_caches": True}
+    assert role.changed(storages, **remove) == ["Configure | Remove the caches of absent storages"]
+    assert role.changed(storages, **remove) == []
+    assert [path.name for path in place.joinpath("cache").iterdir()] == ["site"]
+
+
+def test_two_inclusions_in_one_play_leave_each_other_alone(place, account):
+    role = Role(place, zodb_client_group=account)
+    lists = [
+        [{"name": "a", "zeo": {"server": "8100"}}],
+        [{"name": "b", "zconfig": "<mappingstorage/>"}, {"name": "c", "zeo": {"server": "8101", "storage": "a"}}],
+    ]
+    assert role.changed(lists, "--check") == [LAY, LAY]
+    assert role.changed(lists) == [LAY, LAY]
+    assert role.changed(lists) == []
+    assert sorted(path.name for path in place.joinpath("etc").iterdir()) == ["a", "b", "c"]
+
+
+def test_an_application_with_several_databases(application, place, account, server):
+    shutil.chown(place, account, account)
+    role = Role(place, account, zodb_client_virtualenv=str(application))
+    storages = [
+        {
+            "name": "site",
+            "zeo": {"server": server, "storage": "pyams"},
+            "databases": [{"name": "catalog", "storage": "catalog"}],
+        },
+        {"name": "catalog", "filestorage": {"path": f"{place}/Catalog.fs"}},
+    ]
+    assert role.changed(storages) == [LAY]
+    assert role.changed(storages) == []
+    assert not place.joinpath("Catalog.fs").exists()
+    zope = as_account(account, application / "bin" / "python", "-c", ZOPE, place / "etc" / "site" / "zope.conf")
+    assert subprocess.check_output(zope, text=True, cwd="/").split() == ["main", "catalog", "main"]
+    assert place.joinpath("Catalog.fs").exists()
+    assert role.changed(storages) == []
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    """Return a folder with certificates and keys of a server and of two clients, each signed by itself."""
+    folder = tmp_path_factory.mktemp("certificates")
+    for name in ("server", "client", "stranger"):
+        extensions = ["subjectAltName=DNS:localhost,IP:127.0.0.1", "extendedKeyUsage=serverAuth,clientAuth"]
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+            + ["-days", "2", "-subj", f"/CN={name}", "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.crt"]
+            + [word for extension in extensions for word in ("-addext", extension)],
+            check=True,
+            capture_output=True,
+        )
+    return folder
+
+
+def test_mutual_tls_and_the_sentence_of_each_that_does_not_open(application, place, account, certificates):
+    """All of them in one run, since each waits for its time to be over."""
+    ssl = (
+        f"  <ssl>\n    certificate {certificates}/server.crt\n    key {certificates}/server.key\n"
+        f"    authenticate {certificates}/client.crt\n  </ssl>\n"
+    )
+    tls = {
+        "ca": f"{certificates}/server.crt",
+        "cert": f"{certificates}/client.crt",
+        "key": f"{certificates}/client.key",
+    }
+    stranger = {**tls, "cert": f"{certificates}/stranger.crt", "key": f"{certificates}/stranger.key"}
+    role = Role(place, zodb_client_group=account, zodb_client_virtualenv=str(application))
+    with (
+        served(application, place / "server", ssl) as secure,
+        served(application, place / "plain") as plain,
+    ):
+        nobody_there = ("127.0.0.1", free_port())
+        nobody = "{}:{}".format(*nobody_there)
+
+        def zeo(name, server, **options):
+            return {"name": name, "zeo": {"server": server, "storage": "pyams", "wait_timeout": 1, **options}}
+
+        good = [
+            zeo("secure", secure, tls=tls),
+            zeo("named", secure, tls={**tls, "server_hostname": "localhost"}),
+            zeo("plain", plain),
+            {"name": "fresh", "filestorage": {"path": f"{place}/fresh/Data.fs"}},
+            {"name": "raw", "zconfig": "<demostorage>\n<mappingstorage base/>\n</demostorage>"},
+        ]
+        place.joinpath("fresh").mkdir()
+        assert role.changed(good) == [LAY]
+        assert role.changed(good) == []
+        assert list(place.joinpath("fresh").iterdir()) == []
+        correct = "start it, or correct server and tls"
+        bad = {
+            "nobody": (nobody, {}, f"cannot be reached: Connect call failed {nobody_there}; {correct}"),
+            "wrong": (plain, {"storage": "site"}, 'has no storage "site"; write the name as the server has it'),
+            "open": (secure, {}, "does not speak ZEO to this client; give tls if it wants that"),
+            "strange": (secure, {"tls": stranger}, "closes the connection; let it know this client's certificate"),
+            "host": (
+                secure,
+                {"tls": {**tls, "server_hostname": "zeo.example.org"}},
+                "cannot be reached: certificate verify failed: Hostname mismatch, certificate is not valid for "
+                f"'zeo.example.org'.; {correct}",
+            ),
+            "trust": (
+                secure,
+                {"tls": {**tls, "ca": f"{certificates}/client.crt"}},
+                f"cannot be reached: certificate verify failed: self-signed certificate; {correct}",
+            ),
+            "closed": (plain, {"tls": tls}, f"cannot be reached: wrong version number; {correct}"),
+        }
+        storages = [zeo(name, server, **options) for name, (server, options, _reason) in bad.items()]
+        assert role.refusal([*storages, zeo("last", plain)]).splitlines() == [
+            f'zodb_client_storages[{index}] "{name}": the server at {server} {reason}.'
+            for index, (name, (server, _options, reason)) in enumerate(bad.items())
+        ]
+
+
+def test_what_zconfig_refuses_is_said_by_the_check(application, place, account):
+    role = Role(place, zodb_client_group=account, zodb_client_virtualenv=str(application))
+    bad = {
+        "folder": (
+            {"filestorage": {"path": f"{place}/missing/Data.fs"}},
+            f"The directory named as part of the path {place}/missing/Data.fs does not exist. (line 5, in "
+            f"file://{place}/etc/folder/storage.inc)",
+        ),
+        "package": (
+            {"zconfig": "%import nowhere\n<nothing/>"},
+            "could not load package nowhere: No module named 'nowhere' Package name: 'nowhere' File name: "
+            "'component.xml' Package path: None",
+        ),
+        "value": (
+            {"zconfig": "<filestorage>\npath /x\nquota much\n</filestorage>"},
+            f"invalid literal for int() with base 10: 'much' (line 6, in file://{place}/etc/value/storage.inc)",
+        ),
+    }
+    assert role.refusal([{"name": name, **storage} for name, (storage, _reason) in bad.items()]).splitlines() == [
+        f'zodb_client_storages[{index}] "{name}": {reason}; install what it names, or mend the entry.'
+        for index, (name, (_storage, reason)) in enumerate(bad.items())
+    ]
+
+
+def test_the_application_lacks_zeo(place, account):
+    bare = place / "bare"
+    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", bare], check=True)
+    role = Role(place, zodb_client_group=account, zodb_client_virtualenv=str(bare))
+    assert role.refusal([{"name": "site", "zeo": {"server": "8100"}}]) == (
+        f"zodb_client_storages[0] \"site\": No module named 'ZConfig' in {bare}; "
+        f"install what the storage needs, such as ZEO."
+    )
+
+
+@pytest.mark.parametrize(
+    ("storages", "variables", "message"),
+    [
+        pytest.param(
+            [{"name": "site", "zeo": {"server": "8100", "tsl": {}}}],
+            {},
+            "Validation of arguments failed:\nzodb_client_storages.zeo.tsl. Supported parameters include: "
+            "blob_cache_size, "
+            "blob_dir, cache_size, client_label, read_only, read_only_fallback, server, server_sync, shared_blob_dir, "
+            "storage, tls, wait_timeout.",
+            id="unknown key",
+        ),
+        pytest.param(
+            [{"name": "site", "zeo": {"server": "8100"}, "pool_size": "many"}],
+            {},
+            "Validation of arguments failed:\nargument 'pool_size' is of type str found in 'zodb_client_storages'. "
+            "and we "
+            "were unable to convert to int: \"'many'\" cannot be converted to an int",
+            id="wrong type",
+        ),
+        pytest.param(
+            [{"name": "site", "zeo": {"server": "zeo"}}, {"name": "site"}],
+            {},
+            'zodb_client_storages[0] "site": zeo.server zeo has no port; write zeo:8100, or the absolute path of a '
+            "socket.\n"
+            'zodb_client_storages[1] "site": the name is already that of zodb_client_storages[0]; choose another.\n'
+            'zodb_client_storages[1] "site": no kind of storage is named; give one of zeo, filestorage, zconfig.',
+            id="rules, all at once",
+        ),
+        pytest.param(
+            [{"name": "site", "zeo": {"server": "8100", "tls": {"ca": "/no/ca.pem", "cert": "/no/cert.pem"}}}],
+            {},
+            'zodb_client_storages[0] "site": zeo.tls.ca /no/ca.pem: it is not on this host; lay it there first.\n'
+            'zodb_client_storages[0] "site": zeo.tls.cert /no/cert.pem: it is not on this host; lay it there first.',
+            id="no certificate",
+        ),
+        pytest.param(
+            [{"name": "site", "zeo": {"server": "8100"}}],
+            {"zodb_client_virtualenv": "/no/venv"},
+            "zodb_client_virtualenv /no/venv: there is no bin/python in it; "
+            "name the folder of a virtualenv, or leave it "
+            "out.",
+            id="no virtualenv",
+        ),
+        pytest.param(
+            [{"name": "site", "zeo": {"server": "8100"}}],
+            {"zodb_client_group": "no-such-group", "zodb_client_manage_group": False},
+            "zodb_client_group no-such-group: there is no such group, and zodb_client_manage_group is false; "
+            "create it.",
+            id="no group",
+        ),
+    ],
+)
+def test_refused_before_anything_changes(place, account, storages, variables, message):
+    before = sorted(place.rglob("*"))
+    assert Role(place, zodb_client_group=account).refusal(storages, **variables) == message
+    assert [path for path in sorted(place.rglob("*")) if path.name != "playbook.json"] == before
+
+
+def test_no_secret_is_shown(place, account):
+    storages = [{"name": "site", "zconfig": "<relstorage>\n  password correct-horse-battery\n</relstorage>"}]
+    role = Role(place, zodb_client_group=account)
+    for arguments in (["--check"], []):
+        done = role.start(storages, "--diff", "-vvv", *arguments, callback="ansible.builtin.default")
+        assert done.returncode == 0, done.stdout
+        assert "correct-horse-battery" not in done.stdout + done.stderr
+    assert "correct-horse-battery" in place.joinpath("etc", "site", "storage.inc").read_text()
+
+
+def test_templates_and_vaults_in_an_entry(place, account):
+    """Ansible tags such values; what the filters make of them is plain text in a file."""
+    place.joinpath("password").write_text("swordfish")
+    vaulted = subprocess.check_output(
+        [*ansible_vault(place), "--stdin-name", "vaulted"], input="web-1", text=True, stderr=subprocess.DEVNULL
+    )
+    playbook = place / "playbook.yml"
+    playbook.write_text(
+        textwrap.dedent(f"""\
+        - hosts: localhost
+          gather_facts: false
+          vars:
+            zodb_config_dir: {place}/etc
+            zodb_cache_dir: {place}/cache
+            zodb_allow_untested_platform: true
+            zodb_client_group: {account}
+            port: 8123
+            zodb_client_storages:
+              - name: "{{{{ 'si' ~ 'te' }}}}"
+                pool_size: "{{{{ port - 8120 }}}}"
+                zeo:
+                  server: ["zeo:{{{{ port }}}}", "{{{{ port }}}}"]
+                  client_label: "{{{{ vaulted }}}}"
+        """)
+        + textwrap.indent(vaulted, "    ")
+        + "  tasks:\n    - ansible.builtin.include_role: {name: pyams.zodb.zodb_client}\n"
+    )
+    done = subprocess.run(
+        ansible_tasks.command(playbook, "--vault-password-file", str(place / "password")),
+        env=ansible_tasks.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "DEPRECATION" not in done.stdout + done.stderr
+    storage = place.joinpath("etc", "site", "storage.inc").read_text()
+    assert "  server zeo:8123\n  server 127.0.0.1:8123\n" in storage
+    assert "  client-label web-1\n" in storage
+    assert "  pool-size 3\n" in place.joinpath("etc", "site", "zodb.conf").read_text()
+
+
+def ansible_vault(place):
+    command = Path(ansible_tasks.command("")[0]).with_name("ansible-vault")
+    return [command, "encrypt_string", "--vault-password-file", place / "password"]
