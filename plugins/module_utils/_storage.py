@@ -148,19 +148,14 @@ def _kind_of(description: Any) -> str:
 
 
 def _complete(options: dict[str, Option], values: Any, where: str, gone: dict[str, str]) -> dict[str, Any]:
+    known = ", ".join(options)
     if not isinstance(values, dict):
-        raise Refused(
-            "{} is of type {}, not a dictionary; its options are {}.".format(
-                where, type(values).__name__, ", ".join(options)
-            )
-        )
+        raise Refused(f"{where} is of type {type(values).__name__}, not a dictionary; its options are {known}.")
     for name in values:
         if name in gone:
             raise Refused(f"{where}.{name} {gone[name]}")
         if name not in options:
-            raise Refused(
-                "{}.{} is not supported; the options of {} are {}.".format(where, name, where, ", ".join(options))
-            )
+            raise Refused(f"{where}.{name} is not supported; the options of {where} are {known}.")
     result = {}
     for name, option in options.items():
         value, place = values.get(name), f"{where}.{name}"
