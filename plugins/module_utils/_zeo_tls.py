@@ -258,9 +258,12 @@ def _identity(
         if suffix == ".key" or there["exists"] or new_anchor:
             remade = not right if suffix == ".key" else new_anchor
             keys.append({**key, "exists": there["exists"], "regenerate": "full_idempotence" if remade else "never"})
-    keys_there = all(key["exists"] for key in keys)
     if right and all(_permitted(key, look["paths"][key["path"]]) for key in keys):
         return []
+    # In check mode the keys are as they were; what takes them cannot be foretold where they are missing or broken.
+    sound = all(key["exists"] for key in keys)
+    sound = sound and all(one["key_matches"] is not None or not one["readable"] for one in (anchor, shown))
+    possible = sound or not settings["check_mode"]
     return [
         {
             "name": name[:LONGEST_NAME],
@@ -271,8 +274,8 @@ def _identity(
             "serial": settings["now"],
             "private_keys": keys,
             "folder_exists": look["paths"][settings["config_dir"] + "/tls"]["exists"],
-            "new_anchor": new_anchor and (keys_there or not settings["check_mode"]),
-            "new_certificate": not right and ((keys_there and not new_anchor) or not settings["check_mode"]),
+            "new_anchor": new_anchor and possible,
+            "new_certificate": not right and possible and not (new_anchor and settings["check_mode"]),
             **_owned({}, look, "root", "0644", "0644"),
         }
     ]
