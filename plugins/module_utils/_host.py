@@ -208,14 +208,22 @@ def process_start(pid):
     line = text(f"/proc/{pid}/stat")
     if not line:
         return None
-    return start_ticks(line) / os.sysconf("SC_CLK_TCK") + time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return start_ticks(line) / os.sysconf("SC_CLK_TCK") + _ahead(time.CLOCK_BOOTTIME)
 
 
 def monotonic(microseconds):
     """Return a date of CLOCK_MONOTONIC in seconds since the epoch by today's clock, None for 0 (never)."""
     if not microseconds:
         return None
-    return microseconds / 1e6 + time.time() - time.clock_gettime(time.CLOCK_MONOTONIC)
+    return microseconds / 1e6 + _ahead(time.CLOCK_MONOTONIC)
+
+
+def _ahead(clock):
+    """Return how many seconds today's clock is ahead of another one.
+
+    An interruption between the two looks makes it too small, never too large: the largest of some is the best.
+    """
+    return max(time.time() - time.clock_gettime(clock) for _look in range(5))
 
 
 def earliest(*dates):
