@@ -18,6 +18,10 @@ class _CertificateError(Exception):
     """A sentence on a file."""
 
 
+class _NotAcceptedError(_CertificateError):
+    """A sentence on a certificate that an authority does not accept."""
+
+
 def look(cert, key=None, ca=None, purpose="server"):
     """Return what is known of the first certificate of a PEM file, as RETURN of zodb_host_info describes it.
 
@@ -44,6 +48,7 @@ def look(cert, key=None, ca=None, purpose="server"):
             answer["trusted"] = _trusted(cert, key, ca, purpose == "server")
     except _CertificateError as problem:
         answer["error"] = str(problem)
+        answer["trusted"] = False if isinstance(problem, _NotAcceptedError) else None
     answer["error"] = answer["error"] or _complaint(answer, cert, key)
     return answer
 
@@ -106,7 +111,7 @@ def _key_matches(cert, key):
 
 
 def _trusted(cert, key, ca, for_server):
-    """Return True if ca accepts a certificate, found out by a TLS handshake in memory; raise _CertificateError if not.
+    """Return True if ca accepts a certificate, found out by a TLS handshake in memory; raise _NotAcceptedError if not.
 
     The rules are those of ZEO.zconfig.ssl_config: strict, and with the revocation lists in the file.
     """
@@ -139,7 +144,7 @@ def _trusted(cert, key, ca, for_server):
             if all(ended):
                 return True
     except ssl.SSLCertVerificationError as error:
-        raise _CertificateError(f"{cert}: not accepted by {ca}: {error.verify_message}") from None
+        raise _NotAcceptedError(f"{cert}: not accepted by {ca}: {error.verify_message}") from None
     except ssl.SSLError as error:
         raise _CertificateError(f"{cert}: cannot be tried with {ca}: {error.reason}") from None
     raise _CertificateError(f"{cert}: cannot be tried with {ca}: the handshake does not end")
