@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os.path
 import re
+import shlex
 from typing import Any
 
 from ansible_collections.pyams.zodb.plugins.module_utils._storage import (
@@ -33,7 +34,8 @@ PLATFORMS = {("debian", "12"), ("debian", "13")}
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _RESERVED = ("tls",)  # zeo_server's folder beside the storages' folders
 _UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]+\.(service|target|socket)")
-_URI_PATH = re.compile(r"(/[A-Za-z0-9_.+@~-]+)+")
+_URI_PATH = re.compile(r"""/(?:[^\x00-\x1f\x7f#?%$'"`\\]*[^\x00-\x20\x7f#?%$'"`\\])?""")
+_BARE = re.compile(r"[\w@+=:,./#~-]+")  # what a shell and systemd take as it is
 
 
 def describe(entry: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
@@ -121,8 +123,8 @@ def refusals(entries: list[dict[str, Any]], settings: dict[str, Any], host: dict
 def _refused_settings(settings: dict[str, Any]) -> list[str]:
     config_dir, cache_dir, virtualenv = (settings[name] for name in ("config_dir", "cache_dir", "virtualenv"))
     found = [
-        f"zodb_client_{name} {settings[name]}: it is no absolute path of letters, digits and _.+@~-, which alone stand "
-        "in a URI as they are; choose another."
+        f"zodb_client_{name} {settings[name]}: it is no absolute path, or holds a quote, a backslash or one of # ? % $ "
+        "`, which do not stand in a URI as they are; choose another."
         for name in ("config_dir", "cache_dir")
         if not _URI_PATH.fullmatch(settings[name])
     ]
@@ -272,6 +274,7 @@ def _texts(
     """Return the content of each of FILES."""
     folder = _own_folder(entry, settings)
     uri = f"zconfig://{folder}/zodb.conf#{entry['database_name'].lower()}"
+    word = uri if _BARE.fullmatch(uri) else shlex.quote(uri)
     by_name = {other["name"]: other for other in entries}
     sections: dict[str, str] = {}
     for section in ("zodb", "zodb_db"):
@@ -295,7 +298,7 @@ def _texts(
         "pack.conf": f"For a packer: zodbpack {folder}/pack.conf",
         "client.env": f"For systemd: EnvironmentFile={folder}/client.env",
     }
-    texts = (render(description), sections["zodb"], sections["zodb_db"], render_pack(description), f"ZODB_URI={uri}\n")
+    texts = (render(description), sections["zodb"], sections["zodb_db"], render_pack(description), f"ZODB_URI={word}\n")
     return {name: _head(entry, uses[name]) + text for name, text in zip(FILES, texts)}
 
 

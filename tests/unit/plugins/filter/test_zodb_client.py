@@ -218,6 +218,13 @@ def test_certificates_shared_by_entries_are_asked_for_once():
     assert plan["watched"].count("/etc/client.key") == 1
 
 
+def test_a_folder_with_blanks_is_quoted_where_a_shell_reads_it():
+    plan = layout(SITE, config_dir="/home/zoé/my site")
+    assert content(plan, "/home/zoé/my site/site/client.env").splitlines()[-1] == (
+        "ZODB_URI='zconfig:///home/zoé/my site/site/zodb.conf#main'"
+    )
+
+
 CATALOG = {"name": "catalog", "zeo": ZEO}
 
 
@@ -363,13 +370,12 @@ CATALOG = {"name": "catalog", "zeo": ZEO}
         ),
         pytest.param(
             [SITE],
-            {"config_dir": "/etc/zodb conf", "cache_dir": "cache"},
+            {"config_dir": "/etc/zodb#1", "cache_dir": "cache"},
             [
-                "zodb_client_config_dir /etc/zodb conf: it is no absolute path of letters, digits and _.+@~-, which "
-                "alone "
-                "stand in a URI as they are; choose another.",
-                "zodb_client_cache_dir cache: it is no absolute path of letters, digits and _.+@~-, which alone "
-                "stand in a URI as they are; choose another.",
+                "zodb_client_config_dir /etc/zodb#1: it is no absolute path, or holds a quote, a backslash or one of "
+                "# ? % $ `, which do not stand in a URI as they are; choose another.",
+                "zodb_client_cache_dir cache: it is no absolute path, or holds a quote, a backslash or one of "
+                "# ? % $ `, which do not stand in a URI as they are; choose another.",
                 'zodb_client_storages[0] "site": zeo.blob_dir cache/site/blobs is a relative path, which each process '
                 "resolves from its own folder; write an absolute one.",
             ],
