@@ -20,6 +20,19 @@ FILE_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 # A pack that is scheduled weekly is missed when this much has gone by: one turn, and two days for a host that was off.
 PACK_EXPECTED_DAYS = 9
 
+# What FileStorage, its packs and zodb-pack write beside the path of a storage.
+DATA_SUFFIXES = (
+    "",
+    ".index",
+    ".index.index_tmp",
+    ".lock",
+    ".tmp",
+    ".old",
+    ".pack",
+    ".pack-lock",
+    ".pack.json",
+)
+
 HOMES = ("/home", "/root", "/run/user")
 
 
@@ -37,10 +50,8 @@ def locate(instance: dict, settings: dict) -> dict:
     socket_folder = [posixpath.dirname(instance["socket"])] if instance["socket"] else []
     data = ["%s/%s" % (settings["data_dir"], name)]
     for storage in instance["storages"]:
-        data += [
-            storage["path"] + suffix for suffix in ("", ".index", ".lock", ".tmp", ".old", ".pack-lock", ".pack.json")
-        ]
-        data.append(storage["blob_dir"])
+        data += [storage["path"] + suffix for suffix in DATA_SUFFIXES]
+        data += [storage["blob_dir"], storage["blob_dir"] + ".old"]
     located = {
         "unit": "zeo-%s.service" % name,
         "units": ["pack-zeo-%s.timer" % name, "pack-zeo-%s.service" % name, "zeo-%s.service" % name],
@@ -99,6 +110,8 @@ def locate(instance: dict, settings: dict) -> dict:
             "/etc/cron.d/pack-zeo-%s" % name,
             "/etc/logrotate.d/zeo-%s" % name,
             "/etc/systemd/system/zeo-%s.service" % name,
+            # systemctl enable makes it lead to where the unit really is.
+            "/etc/systemd/system/multi-user.target.wants/zeo-%s.service" % name,
         ]
         if adopt
         else []
