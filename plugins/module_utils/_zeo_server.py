@@ -89,7 +89,7 @@ def questions(entries: list[dict], settings: dict) -> dict:
         "wheelhouse": settings["wheelhouse"],
         "read": sorted(
             {path for instance in instances for path in _zeo_server_host.own_files(instance)}
-            | {instance["adopted_conf"] for instance in present if instance["adopt"]}
+            | {path for one in present if one["adopt"] for path in [one["adopted_conf"], *one["adopted_links"]]}
         ),
     }
 

@@ -263,15 +263,16 @@ def _foreign_rules(instance: dict, host: dict) -> Iterator[str]:
     """A unit of the same name that somebody else wrote serves something: overwriting it would put an "
     "empty storage there."""
     conf, *services = own_files(instance)
-    if instance["adopt"] or host["read"][conf] is not None:
+    adopting = instance["adopt"] and instance["state"] == "present"
+    if adopting or host["read"][conf] is not None:
         return
     for path in services:
         text = host["read"][path]
         if text is not None and OURS not in text:
-            yield (
-                f"name {instance['name']} is that of {path}, which this role did not write; choose another name, "
-                "or name the tree that it serves in adopt."
-            )
+            remedy = "choose another name, or name the tree that it serves in adopt."
+            if instance["adopt"]:
+                remedy = "take the entry out, for the tree was never adopted."
+            yield f"name {instance['name']} is that of {path}, which this role did not write; {remedy}"
 
 
 def _tree_rules(instance: dict, host: dict) -> Iterator[str]:

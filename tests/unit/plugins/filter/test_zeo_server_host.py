@@ -377,6 +377,19 @@ def tree(text=OLDTEXT, **about):
             id="init script of somebody else",
         ),
         pytest.param(
+            one(state="absent", adopt="/srv/pyams"),
+            {},
+            {"read": {"/etc/init.d/zeo-pyams": "#!/bin/sh\n"}},
+            [
+                PYAMS
+                + (
+                    "name pyams is that of /etc/init.d/zeo-pyams, which this role did not write; take the entry out, "
+                    "for the tree was never adopted."
+                )
+            ],
+            id="tree that was never adopted, to be absent",
+        ),
+        pytest.param(
             one(),
             {},
             held(program="/usr/sbin/nginx", unit="nginx.service"),
