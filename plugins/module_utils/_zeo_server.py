@@ -184,8 +184,7 @@ def _where(index: int, instance: dict) -> str:
 
 
 def _wrong(index: int, entries: list[dict], instances: list[dict], settings: dict) -> list[str]:
-    """Return what is wrong with an entry in itself; the rules of descriptions have the last word, in "
-    "case none has spoken."""
+    """Return what is wrong with an entry in itself; the rules of descriptions speak last, and only if no other did."""
     return list(_entry_rules(index, entries, instances, settings)) or list(
         _description_rules(instances[index], settings)
     )
@@ -292,6 +291,7 @@ def _entry_rules(index: int, entries: list[dict], instances: list[dict], setting
     yield from _gone_rules(instance)
     yield from _address_rules(instance, before)
     yield from _tls_rules(instance)
+    yield from _pair_rules(instance, before)
     yield from _storage_rules(entry, instance)
     yield from _path_rules(entry, instance, settings)
     yield from _claim_rules(index, entries, instances)
@@ -449,6 +449,22 @@ def _own_rules(tls: dict, own: list[str]) -> Iterator[str]:
     if bool(tls["client_cert"]) != bool(tls["client_key"]):
         given, absent = ("client_cert", "client_key") if tls["client_cert"] else ("client_key", "client_cert")
         yield f"tls.{given} {tls[given]} is of no use without tls.{absent}; give both, or neither."
+
+
+def _pair_rules(instance: dict, before: list[dict]) -> Iterator[str]:
+    """A certificate has one key: of somebody's own certificates of all entries up to this one."""
+    keys: dict[str, tuple[str, str]] = {}
+    for other in (*before, instance):
+        if other["state"] != "present" or not other["tls"] or other["tls_managed"]:
+            continue
+        for name in ("cert", "tools_cert"):
+            cert, key = other["tls"][name], other["tls"][name.replace("cert", "key")]
+            if not cert or not key:
+                continue
+            theirs, whose = keys.setdefault(cert, (key, f'"{other["name"]}"'))
+            if other is instance and theirs != key:
+                where = "here" if whose == f'"{instance["name"]}"' else f"in {whose}"
+                yield f"tls.{name} {cert} has the key {theirs} {where}, and {key}; give each certificate its one key."
 
 
 def _managed_rules(instance: dict, tls: dict) -> Iterator[str]:

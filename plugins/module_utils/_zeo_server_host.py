@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import time
 from collections.abc import Iterator
 
 from ansible_collections.pyams.zodb.plugins.module_utils import _zeo_conf
@@ -34,8 +35,8 @@ READ, WRITE, ENTER = 4, 2, 1
 
 
 class Account:
-    """Who the server runs as, and what its permissions are. user and group are names, root and the "
-    "login user's included."""
+    """Who the server runs as, and what its permissions are: the role's user, or who runs the task if "
+    "that is not root."""
 
     def __init__(self, settings: dict, host: dict):
         self.root = host["host"]["euid"] == 0
@@ -43,8 +44,7 @@ class Account:
         self.group = settings["group"] if self.root else None
 
     def may(self, info: dict, bit: int) -> bool | None:
-        """Return whether it may READ, WRITE or ENTER a path; null if only a group of somebody else's "
-        "may: it may be in it."""
+        """Return whether it may READ, WRITE or ENTER a path; null if only another group may, which it may be in."""
         mode = int(info["mode"], 8)
         if info["owner"] == self.user:
             return bool(mode & (bit << 6))
@@ -260,8 +260,7 @@ def _entry_rules(
 
 
 def _foreign_rules(instance: dict, host: dict) -> Iterator[str]:
-    """A unit of the same name that somebody else wrote serves something: overwriting it would put an "
-    "empty storage there."""
+    """A unit of the same name that somebody else wrote serves something, which an empty storage would replace."""
     conf, *services = own_files(instance)
     adopting = instance["adopt"] and instance["state"] == "present"
     if adopting or host["read"][conf] is not None:
@@ -384,7 +383,7 @@ def _data_rules(
     elif info["type"] == "directory":
         yield f"{path} is a folder; name the file in it, such as {storage['path']}/Data.fs."
     elif info["exists"] and about["error"]:
-        yield f"{path} cannot be read: {about['error'].rpartition(': ')[2]}; give {account.user} the permission."
+        yield f"{path} cannot be read, {about['error'].rpartition(': ')[2]}; give {account.user} the permission."
     elif about["exists"] and about["size"] and about["magic"] == "FS21":
         yield (
             f"{path} was written by Python 2 (FS21), which no ZODB of today opens; convert a copy with "
@@ -474,33 +473,38 @@ def _moved_rules(number: int, storage: dict, instance: dict, host: dict) -> Iter
 
 
 def _certificate_rules(tls: dict, host: dict, account: Account) -> Iterator[str]:
-    asked = [(name, tls[name]) for name in ("cert", "tools_cert", "ca") if tls[name]]
-    for name, path in asked:
-        info, about = host["paths"][path], host["certificates"][path]
+    wrong = list(_authority_rules(tls["ca"], host, account))
+    yield from wrong
+    for name in ("cert", "tools_cert"):
+        path, key = tls[name], name.replace("cert", "key")
+        info, about, keys = host["paths"][path], host["certificates"][path], host["paths"][tls[key]]
+        reason = (about["error"] or "").rpartition(": ")[2]
+        # Of a key that is not there, or not for the server, its own sentence speaks.
+        usable = keys["exists"] and account.may(keys, READ) is not False
         if not info["exists"]:
             yield f"tls.{name} {path} is not there; put it there, readable for {account.user}."
-        elif info["type"] == "directory":
-            yield (
-                f"tls.{name} {path} is a folder, in which ZEO ignores CRLs; give one PEM file with "
-                "authorities and CRLs."
-            )
-        elif about["error"] and not about["readable"]:
-            yield f"tls.{name} {path} cannot be read as a certificate: {_reason(about, path)}; give a PEM file."
-        elif about["error"] and (
-            about["expired"] or (about["key_matches"] is not False and "valid only" in about["error"])
-        ):
-            yield f"tls.{name} {path} is out of its time: {_reason(about, path)}; renew it."
+        elif not about["readable"]:
+            yield f"tls.{name} {path} is not to be read as a certificate, {reason}; give a PEM file."
         elif about["key_matches"] is False:
-            key = tls[name.replace("cert", "key")]
-            yield f"tls.{name} {path} does not belong to the key {key}; give the certificate and the key of one pair."
-        elif about["trusted"] is False:
-            yield f"tls.{name} {path} is {_reason(about, path)}; sign it with that authority, or name its own."
-        elif about["error"]:
-            # Of a key that is not there, its own sentence speaks.
-            bad = tls.get(name.replace("cert", "key")) if name != "ca" else None
-            if bad is None or host["paths"][bad]["exists"]:
-                yield f"tls.{name} {path} cannot be used: {about['error']}; give another pair."
-        yield from _unreadable(f"tls.{name}", path, info, account)
+            yield (
+                f"tls.{name} {path} does not belong to the key {tls[key]}; give the certificate and the "
+                "key of one pair."
+            )
+        elif _untimely(about):
+            yield f"tls.{name} {path} {_untimely(about)}; renew it."
+        elif about["key_matches"] is None and usable:
+            yield (
+                f"tls.{key} {tls[key]} cannot be used, {reason}; give the key of {path}, in PEM and without a password."
+            )
+        elif about["trusted"] is False and not wrong:
+            yield (
+                f"tls.{name} {path} is not accepted by {tls['ca']}, {reason}; sign it with that "
+                "authority, or name its own."
+            )
+        elif about["error"] and usable and not wrong:
+            yield f"tls.{name} {path} cannot be used, {reason}; make it anew."
+        if about["readable"]:
+            yield from _unreadable(f"tls.{name}", path, info, account)
     for name in ("key", "tools_key"):
         info = host["paths"][tls[name]]
         if not info["exists"]:
@@ -511,16 +515,40 @@ def _certificate_rules(tls: dict, host: dict, account: Account) -> Iterator[str]
             yield f"tls.{name} {tls[name]} can be read by everybody ({_owned(info)}); chmod it to 0640 or 0600."
 
 
+def _authority_rules(path: str, host: dict, account: Account) -> Iterator[str]:
+    info, about = host["paths"][path], host["certificates"][path]
+    if not info["exists"]:
+        yield f"tls.ca {path} is not there; put it there, readable for {account.user}."
+    elif info["type"] == "directory":
+        yield f"tls.ca {path} is a folder, in which ZEO ignores CRLs; give one PEM file with authorities and CRLs."
+    elif not about["readable"]:
+        reason = (about["error"] or "").rpartition(": ")[2]
+        yield f"tls.ca {path} is not to be read as a certificate, {reason}; give a PEM file."
+    elif _untimely(about):
+        yield f"tls.ca {path} {_untimely(about)}; renew it."
+    else:
+        yield from _unreadable("tls.ca", path, info, account)
+
+
+def _untimely(about: dict) -> str | None:
+    """Return how a certificate is out of its time, by the host's clock; null if it is in it."""
+    if about["expired"]:
+        return f"expired on {_day(about['not_after'])}"
+    if about["not_before"] > about["not_after"] - about["days_left"] * 86400:
+        return f"is valid only from {_day(about['not_before'])} on"
+    return None
+
+
+def _day(moment: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(moment))
+
+
 def _unreadable(option: str, path: str, info: dict, account: Account) -> Iterator[str]:
     if info["type"] == "file" and account.may(info, READ) is False:
         yield f"{option} {path} is not readable for {account.user} ({_owned(info)}); change its group or its mode."
 
 
 # Words
-
-
-def _reason(about: dict, path: str) -> str:
-    return about["error"].removeprefix(path + ": ")
 
 
 def _owned(info: dict) -> str:

@@ -703,6 +703,24 @@ def test_complete_entries_stay_as_they_are(written, settings):
             id="TLS with a client's certificate without its key",
         ),
         pytest.param(
+            own(cert=OWN["tools_cert"]),
+            {},
+            [
+                PYAMS + "tls.tools_cert /etc/pki/tools.pem has the key /etc/pki/zeo.key here, and /etc/pki/tools.key; "
+                "give each certificate its one key."
+            ],
+            id="TLS certificate with two keys",
+        ),
+        pytest.param(
+            two({"tls": OWN}, {"tls": {**OWN, "key": "/etc/pki/blog.key"}}),
+            {},
+            [
+                'zeo_server_instances[1] "blog": tls.cert /etc/pki/zeo.pem has the key /etc/pki/zeo.key in "pyams", '
+                "and /etc/pki/blog.key; give each certificate its one key."
+            ],
+            id="TLS certificate with another key elsewhere",
+        ),
+        pytest.param(
             own(names=["zeo.example.org"]),
             {},
             [

@@ -35,7 +35,11 @@ GONE = {"exists": False, "type": None, "owner": None, "group": None, "mode": Non
 ALICE = {"host": {"euid": 1000, "user": "alice"}}
 FOLDERS = ("/etc/zodb", "/var/lib/zodb", "/var/log/zodb", "/run/zodb", "/opt/zodb", "/var/cache/zodb")
 MINE = {"paths": {path: there("directory", "alice", "alice", "0755") for path in FOLDERS}}
-CERTIFICATE = {"exists": True, "readable": True, "not_before": 1, "not_after": 2, "expired": False, "days_left": 300.0}
+DAY = 86400
+TODAY = 1_796_000_000  # 2026-11-30
+CERTIFICATE = {"exists": True, "readable": True, "expired": False, "days_left": 300.0}
+CERTIFICATE.update(not_before=TODAY - 65 * DAY, not_after=TODAY + 300 * DAY)
+NONE = {"readable": False, "expired": None, "days_left": None, "not_before": None, "not_after": None, "trusted": None}
 CERTS = {
     "paths": {
         "/etc/pki": there("directory", mode="0755", **ROOT),
@@ -434,11 +438,11 @@ def tree(text=OLDTEXT, **about):
             {
                 "listens": {
                     "zeo.example.org:8100": {
-                        "error": "zeo.example.org:8100 names a host that this one cannot resolve; write its IP address"
+                        "error": "zeo.example.org:8100 names a host that cannot be resolved; write its IP address"
                     }
                 }
             },
-            [PYAMS + "address zeo.example.org:8100 names a host that this one cannot resolve; write its IP address."],
+            [PYAMS + "address zeo.example.org:8100 names a host that cannot be resolved; write its IP address."],
             id="address of no host",
         ),
         pytest.param(
@@ -530,11 +534,11 @@ def tree(text=OLDTEXT, **about):
         pytest.param(
             one(),
             {},
-            data(None, error=DATA + ": Permission denied"),
+            data(None, error=DATA + ": permission denied"),
             [
                 PYAMS
                 + (
-                    "storages[0].path /var/lib/zodb/pyams/pyams/Data.fs cannot be read: Permission denied; give "
+                    "storages[0].path /var/lib/zodb/pyams/pyams/Data.fs cannot be read, permission denied; give "
                     "zodb the permission."
                 )
             ],
@@ -756,7 +760,7 @@ def tree(text=OLDTEXT, **about):
                         OWN["cert"]: {
                             "exists": False,
                             "readable": False,
-                            "error": OWN["cert"] + ": No such file or directory",
+                            "error": OWN["cert"] + ": no such file or directory",
                             "key_matches": None,
                             "trusted": None,
                         }
@@ -769,15 +773,27 @@ def tree(text=OLDTEXT, **about):
         pytest.param(
             own(),
             {},
-            cert("cert", expired=True, days_left=-3.0, error=OWN["cert"] + ": expired on 2026-11-21"),
-            [PYAMS + "tls.cert /etc/pki/zeo.pem is out of its time: expired on 2026-11-21; renew it."],
+            cert(
+                "cert",
+                expired=True,
+                days_left=-3.0,
+                not_after=TODAY - 3 * DAY,
+                trusted=False,
+                error=f"{OWN['cert']}: not accepted by {OWN['ca']}: certificate has expired",
+            ),
+            [PYAMS + "tls.cert /etc/pki/zeo.pem expired on 2026-11-27; renew it."],
             id="certificate expired",
         ),
         pytest.param(
             own(),
             {},
-            cert("tools_cert", error=OWN["tools_cert"] + ": valid only from 2030-01-01 on"),
-            [PYAMS + "tls.tools_cert /etc/pki/tools.pem is out of its time: valid only from 2030-01-01 on; renew it."],
+            cert(
+                "tools_cert",
+                not_before=TODAY + DAY,
+                trusted=False,
+                error=f"{OWN['tools_cert']}: not accepted by {OWN['ca']}: certificate is not yet valid",
+            ),
+            [PYAMS + "tls.tools_cert /etc/pki/tools.pem is valid only from 2026-12-01 on; renew it."],
             id="certificate not yet valid",
         ),
         pytest.param(
@@ -804,7 +820,7 @@ def tree(text=OLDTEXT, **about):
             [
                 PYAMS
                 + (
-                    "tls.tools_cert /etc/pki/tools.pem is not accepted by /etc/pki/ca.pem: unable to get local "
+                    "tls.tools_cert /etc/pki/tools.pem is not accepted by /etc/pki/ca.pem, unable to get local "
                     "issuer certificate; sign it with that authority, or name its own."
                 )
             ],
@@ -813,9 +829,46 @@ def tree(text=OLDTEXT, **about):
         pytest.param(
             own(),
             {},
-            cert("ca", readable=False, expired=None, error=OWN["ca"] + ": no certificate in it"),
-            [PYAMS + "tls.ca /etc/pki/ca.pem cannot be read as a certificate: no certificate in it; give a PEM file."],
+            both(
+                cert("ca", **NONE, error=OWN["ca"] + ": there is no certificate in it"),
+                {
+                    "certificates": {
+                        OWN["cert"]: {"trusted": None, "error": OWN["ca"] + ": there is no certificate in it"}
+                    }
+                },
+            ),
+            [
+                PYAMS + "tls.ca /etc/pki/ca.pem is not to be read as a certificate, there is no certificate in it; "
+                "give a PEM file."
+            ],
+            id="authority that is none",
+        ),
+        pytest.param(
+            own(),
+            {},
+            both(
+                cert("ca", expired=True, days_left=-1.0, not_after=TODAY - DAY),
+                {"certificates": {OWN["cert"]: {"trusted": False, "error": "not accepted: certificate has expired"}}},
+            ),
+            [PYAMS + "tls.ca /etc/pki/ca.pem expired on 2026-11-29; renew it."],
+            id="authority that expired",
+        ),
+        pytest.param(
+            own(),
+            {},
+            cert("cert", **NONE, key_matches=None, error=OWN["cert"] + ": is a directory"),
+            [
+                PYAMS
+                + "tls.cert /etc/pki/zeo.pem is not to be read as a certificate, is a directory; give a PEM file.",
+            ],
             id="certificate that is none",
+        ),
+        pytest.param(
+            own(),
+            {},
+            cert("cert", trusted=None, error=f"{OWN['cert']}: cannot be tried with {OWN['ca']}: EE_KEY_TOO_SMALL"),
+            [PYAMS + "tls.cert /etc/pki/zeo.pem cannot be used, EE_KEY_TOO_SMALL; make it anew."],
+            id="certificate that is too weak",
         ),
         pytest.param(
             own(),
@@ -828,13 +881,13 @@ def tree(text=OLDTEXT, **about):
                     "authorities and CRLs."
                 )
             ],
-            id="certificate in a folder",
+            id="authority in a folder",
         ),
         pytest.param(
             own(),
             {},
             both(
-                cert("cert", key_matches=None, trusted=None, error=OWN["key"] + ": No such file or directory"),
+                cert("cert", key_matches=None, trusted=None, error=OWN["key"] + ": no such file or directory"),
                 {"paths": {OWN["key"]: GONE}},
             ),
             [PYAMS + "tls.key /etc/pki/zeo.key is not there; put it there, readable for zodb alone."],
@@ -847,8 +900,8 @@ def tree(text=OLDTEXT, **about):
             [
                 PYAMS
                 + (
-                    "tls.cert /etc/pki/zeo.pem cannot be used: /etc/pki/zeo.key: the key is encrypted; give another "
-                    "pair."
+                    "tls.key /etc/pki/zeo.key cannot be used, the key is encrypted; give the key of "
+                    "/etc/pki/zeo.pem, in PEM and without a password."
                 )
             ],
             id="key encrypted",
