@@ -67,7 +67,7 @@ def test_the_socket_serves_the_clients_group_and_nobody_else(client, host):
 
 def test_the_server_is_not_root(host, server):
     for unit in UNITS:
-        assert host.check_output("ps -o user= -p %s", server.pid(unit)) == "zodb"
+        assert host.check_output(f"ps -o user= -p {server.pid(unit)}") == "zodb"
 
 
 def test_cron_s_line_packs_and_reports(client, host, mail):
@@ -77,7 +77,7 @@ def test_cron_s_line_packs_and_reports(client, host, mail):
     *schedule, user, command = line.split(None, 6)
     assert schedule == ["0", "3", "*", "*", "0"]
     environment = "env -i HOME=/var/lib/zodb LOGNAME=zodb SHELL=/bin/sh PATH=/usr/bin:/bin"
-    done = host.run(f"{environment} runuser -u {user} -- /bin/sh -c %s", command)
+    done = host.run(f"runuser -u {user} -- {environment} /bin/sh -c %s", command)
     assert done.rc == 0, done.stderr
     assert client.revisions("pyams") == 1
     [message] = mail.received()

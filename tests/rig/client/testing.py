@@ -72,12 +72,12 @@ class Client:
 
     def call(self, storage, *arguments, through="zodb"):
         """Run one process and return its result; ClientError with its last words if it fails."""
-        done = self.host.run(self.command(storage, *arguments, through=through))
+        done = self.host.run("timeout 120 " + self.command(storage, *arguments, through=through))
         if done.rc:
             raise ClientError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit status {done.rc}")
         return json.loads(done.stdout.splitlines()[-1])
 
-    def commit(self, storage, note="", **values):
+    def commit(self, storage, /, note="", **values):
         """Set keys of the root object in one transaction; return its tid."""
         pairs = [f"{key}={json.dumps(value)}" for key, value in values.items()]
         return self.call(storage, "commit", "--note", note, *pairs)["tid"]
