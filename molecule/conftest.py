@@ -144,7 +144,7 @@ def paused():
 
 @pytest.fixture
 def killed():
-    """killed(name): the host is gone as in a power cut; after the block it boots again, with its disk and its address."""
+    """killed(name): the host is gone as in a power cut; after the block it boots again, disk and address as before."""
 
     @contextlib.contextmanager
     def failure(name):
