@@ -13,37 +13,37 @@ quickstart-stop:        ## Stop it
 	@playbooks/quickstart.sh stop
 
 test: units importer hosts     ## Everything that follows, but bench and soak
-	@tests/run lint docs sanity unit integration release newest molecule
+	@.venv/bin/python tests/run.py lint docs sanity unit integration release newest molecule
 
 lint: tools             ## yamllint, ruff, ansible-lint, the changelog
-	@tests/run lint
+	@.venv/bin/python tests/run.py lint
 
 docs: tools             ## The documentation of modules, filters and roles
-	@tests/run docs
+	@.venv/bin/python tests/run.py docs
 
 sanity: tools           ## ansible-test sanity
-	@tests/run sanity
+	@.venv/bin/python tests/run.py sanity
 
 unit: units             ## The unit tests
-	@tests/run unit
+	@.venv/bin/python tests/run.py unit
 
 integration: tools      ## The modules, by real tasks on this machine: make integration [TARGET=tests/integration/FILE]
-	@tests/run integration
+	@.venv/bin/python tests/run.py integration
 
 release: importer       ## The tarball: built, imported, installed, and the quickstart out of it
-	@tests/run release
+	@.venv/bin/python tests/run.py release
 
 newest: importer hosts  ## The Python tests and the installed collection with Python 3.13 and the newest ansible-core
-	@tests/run newest
+	@.venv/bin/python tests/run.py newest
 
 molecule: tools hosts   ## The roles on test hosts: make molecule [SCENARIO=zeo_server_default]
-	@tests/run molecule
+	@.venv/bin/python tests/run.py molecule
 
 bench: tools hosts      ## What a run costs, as ratios
-	@tests/run bench
+	@.venv/bin/python tests/run.py bench
 
 soak: tools hosts       ## The scenarios and integration tests with the large numbers
-	@SOAK=1 tests/run integration molecule
+	@SOAK=1 .venv/bin/python tests/run.py integration molecule
 
 changelog: tools        ## Write CHANGELOG.rst out of the fragments, for the version of galaxy.yml
 	@PATH=$(CURDIR)/.venv/bin:$$PATH ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/.collections antsibull-changelog release --reload-plugins --update-existing

@@ -46,8 +46,8 @@ def names():
 
 def podman(*arguments, timeout=60):
     """Run podman and return what it prints; its own words are in the exception if it fails."""
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "timeout": timeout, "check": False}
-    done = subprocess.run(["podman", *arguments], **options)
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    done = subprocess.run(["podman", *arguments], **output, timeout=timeout, check=False)
     if done.returncode:
         raise RuntimeError(f"podman {' '.join(arguments)}: {done.stdout.strip()}")
     return done.stdout

@@ -18,7 +18,7 @@ CONTENT = b"a blob, served by ZEO"
 
 path, action = sys.argv[1:]
 database = ZODB.config.databaseFromURL(path)
-writer, reader = (database.open(transaction.TransactionManager()) for _ in range(2))
+writer, reader = (database.open(transaction.TransactionManager()) for _connection in range(2))
 words = []
 if action == "write" and "quickstart" not in writer.root():
     with writer.transaction_manager:

@@ -132,7 +132,7 @@ def test_an_unchanged_run_touches_the_host_rarely(run, installed):
 def test_an_unchanged_run_against_gathering_facts(run, installed):
     run(play(10))
     seconds = {name: [] for name in ("facts", "one", "ten")}
-    for _ in range(ROUNDS):
+    for _round in range(ROUNDS):
         for name, content in (("facts", FACTS), ("one", play(1)), ("ten", play(10))):
             seconds[name].append(run(content)[0])
     median = {name: statistics.median(times) for name, times in seconds.items()}

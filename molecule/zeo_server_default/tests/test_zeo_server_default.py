@@ -49,7 +49,7 @@ def write_while_the_server_is_killed(host):
     """Return the outcomes of a burst with three kills, and what the storage has of it."""
     server = Server(host)
     with Client(host).burst("pyams") as burst:
-        for _ in range(3):
+        for _attempt in range(3):
             before = burst.acknowledged()
             server.kill("zeo-pyams")
             wait_for(lambda before=before: burst.acknowledged() > before, "a commit after the kill")

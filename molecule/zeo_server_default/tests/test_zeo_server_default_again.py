@@ -50,7 +50,7 @@ def test_a_play_that_ends_between_configure_and_restart_is_made_good_by_the_next
     play.interrupt("Configure | Lay links, folders and files")
     assert [server.pids(*UNITS) for server in servers] == before
     run = play.converge()
-    assert "Configure | Lay links, folders and files" not in [task for task, _ in run.tasks("changed")]
+    assert "Configure | Lay links, folders and files" not in [task for task, _host in run.tasks("changed")]
     for server, old in zip(servers, before, strict=True):
         new = server.pids(*UNITS)
         assert [unit for unit in UNITS if new[unit] != old[unit]] == ["zeo-pyams.service"]
@@ -64,7 +64,7 @@ def test_a_file_edited_by_hand_is_repaired(play, servers):
         for path in edited:
             server.host.check_output("echo '# by hand' >>%s", path)
     run = play.converge()
-    assert {host for _, host in run.tasks("changed")} == set(SERVERS)
+    assert {host for _task, host in run.tasks("changed")} == set(SERVERS)
     for server, old, content in zip(servers, before, files, strict=True):
         assert [server.host.file(path).content for path in edited] == content
         new = server.pids(*UNITS)
@@ -80,7 +80,7 @@ def test_the_last_release_can_be_had_back_and_left_again(play, one):
     assert client.read("pyams", "release") == "new"
     client.commit("pyams", release="old")
     run = play.converge(*ONE)
-    assert not [task for task, _ in run.tasks("changed") if task.startswith("Virtualenv")]
+    assert not [task for task, _host in run.tasks("changed") if task.startswith("Virtualenv")]
     assert one.check_output("readlink /opt/zodb/zeo-pyams") == now
     assert client.read("pyams", "release") == "old"
 

@@ -54,7 +54,7 @@ def open_database(conf, through):
     loader = ZConfig.loader.ConfigLoader(schema)
     text = io.StringIO(ZOPE_CONF.format(home=home, conf=conf))
     resource = loader.createResource(text, f"file://{home}/instance.conf")
-    configuration, _ = loader.loadResource(resource)
+    configuration, _handlers = loader.loadResource(resource)
     return configuration.dbtab.getDatabase("/")
 
 
@@ -92,7 +92,7 @@ def fail(sentence):
 def commit(options):
     with root(options) as mapping:
         for pair in options.pairs:
-            key, _, value = pair.partition("=")
+            key, _equals, value = pair.partition("=")
             mapping[key] = json.loads(value)
         transaction.get().note(options.note)
         transaction.commit()
@@ -142,7 +142,7 @@ def history(options):
 def conflict(options):
     """Two connections write one object at once: a counter is resolved, a plain value is refused."""
     with database(options) as opened:
-        connections = [opened.open(transaction.TransactionManager()) for _ in range(2)]
+        connections = [opened.open(transaction.TransactionManager()) for _connection in range(2)]
 
         def write(change):
             for connection in connections:
@@ -201,7 +201,7 @@ def burst(options):
     ]
     totals = dict.fromkeys(OUTCOMES, 0)
     for worker in workers:
-        output, _ = worker.communicate()
+        output, _errors = worker.communicate()
         if worker.returncode:
             fail(f"a writer ended with {worker.returncode}")
         for name, number in json.loads(output).items():
