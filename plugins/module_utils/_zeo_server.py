@@ -6,7 +6,7 @@
 Pure functions, no Ansible. Entries are typed and carry the defaults of the argument spec; a key without a value is
 null. settings is what the role's other variables say, by their names without C(zeo_server_), and beside them manager
 (C(systemd) or C(zdaemon), null until the host was looked at), releases and pins (of _virtualenv.describe()), and
-old_variables (names).
+old_variables (names), and client (whether clients' files are laid too, false if absent).
 """
 
 from __future__ import annotations
@@ -302,6 +302,8 @@ def _entry_rules(index: int, entries: list[dict], instances: list[dict], setting
     yield from _pack_rules(instance)
     yield from _adopt_rules(instance, before)
     yield from _client_rules(instance, before)
+    if settings.get("client"):
+        yield from _laid_rules(instance)
 
 
 def _name_rules(instance: dict, before: list[dict]) -> Iterator[str]:
@@ -750,6 +752,16 @@ def _client_rules(instance: dict, before: list[dict]) -> Iterator[str]:
                     f"storages[{number}].name {show(storage['name'])} makes {name} the name of its "
                     f'clients\' folder, as "{other["name"]}" does; rename one.'
                 )
+
+
+def _laid_rules(instance: dict) -> Iterator[str]:
+    """What clients' files take, which only a run that lays them asks for."""
+    tls = instance["tls"]
+    if tls and not instance["tls_managed"] and not tls["client_cert"] and not tls["client_key"]:
+        yield (
+            "tls lacks client_cert and client_key, which the clients' files name; give both, or run "
+            "tasks_from=server alone."
+        )
 
 
 def _description_rules(instance: dict, settings: dict) -> Iterator[str]:

@@ -157,6 +157,19 @@ ORDINARY = [
         id="SIGNED",
     ),
     pytest.param(
+        {**one(tls=OWN), "tasks_from": "main"},
+        [
+            ENTRY + "tls lacks client_cert and client_key, which the clients' files name; give both, or run "
+            "tasks_from=server alone."
+        ],
+        id="no certificate for clients",
+    ),
+    pytest.param(
+        {**one(address="127.0.0.1"), "tasks_from": "client"},
+        [ENTRY + "address 127.0.0.1 has no port; write 127.0.0.1:8100."],
+        id="no port, told to a client",
+    ),
+    pytest.param(
         one(zconfig="</zeo>"),
         [ENTRY + "zconfig, line 1, closes <zeo> or a section that it did not open; give lines of <zeo> alone."],
         id="raw lines that end the section",
@@ -697,6 +710,7 @@ class Stage:
         account = {"user": self.account, "group": self.account, "client_group": self.account}
         given = {"service_manager": "zdaemon", **common, **account, **settings}
         old = ("pyams_release", "zeo_server_port")
+        given.pop("tasks_from", None)
         named = {name if name in old else f"zeo_server_{name}": value for name, value in given.items()}
         return json.loads(self.filled(json.dumps(named)))
 
@@ -710,7 +724,7 @@ class Stage:
 
     def task(self, settings, case):
         told = {"case": case, "by": "{{ ansible_failed_task.name }}", "message": "{{ ansible_failed_result.msg }}"}
-        role = {"name": "pyams.zodb.zeo_server", "tasks_from": "server"}
+        role = {"name": "pyams.zodb.zeo_server", "tasks_from": settings.get("tasks_from", "server")}
         return {
             "name": case,
             "block": [{"ansible.builtin.include_role": role, "vars": self.variables(settings)}],
@@ -867,7 +881,7 @@ def ran(stage):
 def test_refused_with_a_sentence(stage, ran, settings, sentences, request):
     told = ran["told"][request.node.callspec.id]
     wanted = [stage.filled(sentence) for sentence in sentences]
-    if told["by"].startswith("Preflight | Refuse") and wanted[0].endswith("."):
+    if "| Refuse what is wrong" in told["by"] and wanted[0].endswith("."):
         assert told["message"].split("\n") == wanted
     else:
         # The argument spec has a message of its own around these words.

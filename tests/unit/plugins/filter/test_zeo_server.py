@@ -133,6 +133,11 @@ FINE = [
     pytest.param(one(state="absent", address="x", tls={}), {}, id="an absent entry that says too little to be served"),
     pytest.param(one(address="/run/zeo-pyams/zeo.sock"), {}, id="a socket"),
     pytest.param(one(address="0.0.0.0:8100", tls={"clients": []}), {}, id="managed TLS on every address"),
+    pytest.param(
+        own(client_cert="/etc/pki/app.pem", client_key="/etc/pki/app.key"),
+        {"client": True},
+        id="own TLS where clients' files are laid",
+    ),
     pytest.param(own(client_cert="/etc/pki/app.pem", client_key="/etc/pki/app.key"), {}, id="own TLS"),
     pytest.param(one(address="10.0.0.5:8100", allow_unauthenticated=True), {}, id="open on purpose"),
     pytest.param(one(address="[::1]:8100"), {}, id="IPv6 loopback"),
@@ -719,6 +724,15 @@ def test_complete_entries_stay_as_they_are(written, settings):
                 "and /etc/pki/blog.key; give each certificate its one key."
             ],
             id="TLS certificate with another key elsewhere",
+        ),
+        pytest.param(
+            own(),
+            {"client": True},
+            [
+                PYAMS + "tls lacks client_cert and client_key, which the clients' files name; give both, or run "
+                "tasks_from=server alone."
+            ],
+            id="TLS without a client's certificate where its files are laid",
         ),
         pytest.param(
             own(names=["zeo.example.org"]),
