@@ -86,8 +86,8 @@ def test_a_host_may_use_only_storages_that_name_it(hosts, clients):
 )
 def test_a_client_that_checks_names_finds_the_servers(hosts, name, expected):
     done = hosts["zodb-debian12"].run(
-        "cd /etc/zodb/tls && openssl s_client -connect zodb-debian13:8101 -cert client.crt -key client.key -x509_strict "
-        "-CAfile zeo-blog.anchor.crt -verify_return_error -verify_hostname %s </dev/null 2>&1",
+        "cd /etc/zodb/tls && openssl s_client -connect zodb-debian13:8101 -cert client.crt -key client.key "
+        "-x509_strict -CAfile zeo-blog.anchor.crt -verify_return_error -verify_hostname %s </dev/null 2>&1",
         name,
     )
     assert done.rc == expected, done.stdout

@@ -10,7 +10,8 @@ from test_zeo_server_tls import APPLICATIONS, SERVER, guest
 from testing import Client, ClientError, Server
 
 UNITS = ["zeo-pyams.service", "zeo-blog.service"]
-LAY = "Configure | Admit the clients in the list, and nobody else"
+PIN = "Configure | Admit the clients in the list, and nobody else"
+SERVER_ALONE = ["--limit", SERVER]
 
 
 @pytest.fixture
@@ -43,6 +44,7 @@ def changed(before, after):
 
 
 def test_a_client_is_added_without_a_restart_and_taken_out_with_one(play, hosts, server):
+    """Taken out by the next run too, if the one that did it ended before the restart."""
     new, other = Client(hosts["zodb-app"]), Client(hosts["zodb-debian12"])
     before = server.pids(*UNITS)
     play.converge(sites=sites(play, "blog", clients=APPLICATIONS))
@@ -51,7 +53,10 @@ def test_a_client_is_added_without_a_restart_and_taken_out_with_one(play, hosts,
 
     stranger = guest(new.host, {}, "blog")
     with other.burst("blog", processes=2) as burst, other.burst("pyams", processes=2) as elsewhere:
-        play.converge()
+        play.interrupt(PIN, *SERVER_ALONE)
+        assert restarted(server, before) == []
+        run = play.converge(*SERVER_ALONE)
+        assert PIN not in [task for task, _host in run.tasks("changed")]
         assert restarted(server, before) == ["zeo-blog.service"]
         with pytest.raises(ClientError, match="timed out waiting for connection"):
             stranger.read("blog", "answer")
@@ -61,63 +66,44 @@ def test_a_client_is_added_without_a_restart_and_taken_out_with_one(play, hosts,
     assert new.read("pyams", "answer") == 42
 
 
-def test_a_client_is_shut_out_by_the_next_run_if_the_one_that_removed_it_was_cut_off(play, hosts, server):
-    play.converge(sites=sites(play, "blog", clients=APPLICATIONS))
-    stranger = guest(hosts["zodb-app"], {}, "blog")
-    stranger.read("blog", "answer")
-    before = server.pids(*UNITS)
-    play.interrupt(LAY)
-    assert restarted(server, before) == []
-    run = play.converge()
-    assert (LAY, SERVER) not in run.tasks("changed")
-    assert restarted(server, before) == ["zeo-blog.service"]
-    with pytest.raises(ClientError, match="timed out waiting for connection"):
-        stranger.read("blog", "answer")
-
-
 def test_certificates_are_renewed_under_running_clients(play, hosts, server):
     names = [SERVER, *APPLICATIONS]
     running = [Client(hosts[name]) for name in APPLICATIONS]
     old = {name: certificates(hosts, name) for name in names}
     before = server.pids(*UNITS)
-
-    play.converge(sites=sites(play, "pyams", days=900, renew_days=824))  # the certificates have 824 and a bit left
-    assert {name: changed(old[name], certificates(hosts, name)) for name in names} == dict.fromkeys(names, [])
-    assert restarted(server, before) == []
-
+    due = sites(play, "pyams", days=900, renew_days=850)  # 824 and a bit are left
     with running[0].burst("pyams") as one, running[1].burst("pyams") as other:
-        play.converge(sites=sites(play, "pyams", days=900, renew_days=850))
+        play.converge(sites=due)
         assert restarted(server, before) == ["zeo-pyams.service"]
-    own = ["/etc/zodb/tls/client.crt"]
     assert {name: changed(old[name], certificates(hosts, name)) for name in names} == {
         SERVER: ["/etc/zodb/tls/zeo-pyams.crt"],
-        **dict.fromkeys(APPLICATIONS, own),
+        "zodb-debian12": ["/etc/zodb/tls/client.crt"],
+        "zodb-app": ["/etc/zodb/tls/client.crt"],
     }
     for burst in (one, other):
         assert burst.result()["errors"] == 0
         burst.check()
     for client in running:
         client.read("pyams", "answer")
-    again = play.converge(sites=sites(play, "pyams", days=900, renew_days=850))
-    assert again.tasks("changed") == []
+    assert play.converge(sites=due).tasks("changed") == []
 
 
 def test_a_name_more_makes_a_new_certificate_of_that_server(play, hosts, server):
     old, before = certificates(hosts, SERVER), server.pids(*UNITS)
-    play.converge(sites=sites(play, "blog", names=["blog.example.org", "10.89.77.13", "www.example.org"]))
+    play.converge(*SERVER_ALONE, sites=sites(play, "blog", names=["blog.example.org", "10.89.77.13"]))
     assert changed(old, certificates(hosts, SERVER)) == ["/etc/zodb/tls/zeo-blog.crt"]
     assert restarted(server, before) == ["zeo-blog.service"]
     Client(hosts["zodb-debian12"]).read("blog", "answer")
-    assert play.converge().tasks("changed") == []  # it is for more names than are asked for
+    assert play.converge(*SERVER_ALONE).tasks("changed") == []  # one name too many does no harm
 
 
 def test_an_application_host_made_anew_is_admitted_at_once_and_its_old_key_no_more(play, hosts, server):
     host = hosts["zodb-app"]
-    host.check_output("cp -r /etc/zodb/tls /var/tmp/stolen && chmod -R a+rX /var/tmp/stolen")
+    host.check_output("rm -rf /var/tmp/stolen && cp -r /etc/zodb/tls /var/tmp/stolen && chmod -R a+rX /var/tmp/stolen")
     thief = guest(host, {"certificate": "/var/tmp/stolen/client.crt", "key": "/var/tmp/stolen/client.key"})
     thief.read("pyams", "answer")
     host.check_output("rm /etc/zodb/tls/client.*")
-    run = play.converge("--diff", "-vvv")
+    run = play.converge("--limit", "zodb-app", "--diff", "-vvv")
     assert Client(host).read("pyams", "answer") == 42
     keys = host.check_output(
         "head -qn2 /etc/zodb/tls/client.key /etc/zodb/tls/client.anchor.key | grep -v -- ---"
@@ -127,49 +113,46 @@ def test_an_application_host_made_anew_is_admitted_at_once_and_its_old_key_no_mo
     assert "PRIVATE KEY" not in run.output
 
     before = server.pids(*UNITS)
-    play.converge()
+    play.converge(*SERVER_ALONE)
     assert restarted(server, before) == ["zeo-pyams.service"]
     with pytest.raises(ClientError, match="timed out waiting for connection"):
         thief.read("pyams", "answer")
 
 
-@pytest.mark.parametrize(
-    ("path", "damage", "mended"),
-    [
-        pytest.param("/etc/zodb/tls/zeo-blog.key", "chmod a+r", [], id="key that everybody reads"),
-        pytest.param("/etc/zodb/tls/zeo-blog.key", "truncate -s 9", ["zeo-blog.service"], id="half a key"),
-        pytest.param("/etc/zodb/tls/zeo-blog.crt", "rm", ["zeo-blog.service"], id="no certificate"),
-        pytest.param(
-            "/etc/zodb/tls/zeo-blog-clients/zodb-debian12.pem", "rm", ["zeo-blog.service"], id="client not pinned"
-        ),
-        pytest.param("/etc/zodb/tls/zeo-blog-clients/*.0", "rm", [], id="folder not rehashed"),
-    ],
-)
-def test_damage_is_repaired(play, hosts, server, path, damage, mended):
+DAMAGE = """\
+set -e
+cd /etc/zodb/tls
+chmod a+r zeo-pyams.key
+rm zeo-pyams-clients/*.0
+truncate -s 9 zeo-blog.key
+rm zeo-blog-clients/zodb-debian12.pem
+cp zeo-pyams.anchor.crt zeo-blog-clients/friend.pem
+openssl rehash zeo-blog-clients
+"""
+
+
+def test_damage_is_repaired(play, hosts, server):
+    """Also a friend that somebody let in by hand is one, and keys that anybody reads."""
     host, before = hosts[SERVER], server.pids(*UNITS)
-    host.check_output(f"{damage} {path}")
+    links = host.check_output("ls /etc/zodb/tls/zeo-pyams-clients")
+    host.check_output(DAMAGE)
+    hosts["zodb-app"].check_output("chmod a+r /etc/zodb/tls/client.key && rm /etc/zodb/tls/client.crt")
     assert play.converge("--check").count("changed") > 0
     play.converge()
-    assert restarted(server, before) == mended
-    assert play.converge().tasks("changed") == []
-    Client(hosts["zodb-debian12"]).read("blog", "answer")
-    assert host.file("/etc/zodb/tls/zeo-blog.key").mode == 0o640
-
-
-def test_a_stranger_in_the_folder_of_clients_is_put_out(play, hosts, server):
-    host, before = hosts[SERVER], server.pids(*UNITS)
-    host.check_output(
-        "cd /etc/zodb/tls && cp zeo-pyams.anchor.crt zeo-blog-clients/friend.pem && openssl rehash zeo-blog-clients"
-    )
-    play.converge()
-    assert not host.file("/etc/zodb/tls/zeo-blog-clients/friend.pem").exists
     assert restarted(server, before) == ["zeo-blog.service"]
+    assert play.converge().tasks("changed") == []
+    assert host.check_output("ls /etc/zodb/tls/zeo-pyams-clients") == links
+    assert not host.file("/etc/zodb/tls/zeo-blog-clients/friend.pem").exists
+    assert (
+        host.file("/etc/zodb/tls/zeo-pyams.key").mode
+        == hosts["zodb-app"].file("/etc/zodb/tls/client.key").mode
+        == 0o640
+    )
+    Client(hosts["zodb-debian12"]).read("blog", "answer")
+    Client(hosts["zodb-app"]).read("pyams", "answer")
 
 
 def test_a_host_that_is_not_in_the_list_is_told_so(play):
     run = play.run("--limit", "zodb-app", zeo_server_instances=sites(play, "blog")[1:])
     assert run.rc != 0
-    assert (
-        'zeo_server_instances[0] \\"blog\\": tls.clients does not name zodb-app; add it, or leave the entry out on this '
-        "host." in run.output
-    )
+    assert 'zeo_server_instances[0] \\"blog\\": tls.clients does not name zodb-app; add it, or leave' in run.output
