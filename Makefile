@@ -1,7 +1,7 @@
 # Each target installs what it needs, pinned, in .venv/, .collections/ and .cache/; a second run does not install again.
 SHELL = /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help quickstart quickstart-stop test lint sanity unit integration newest molecule bench soak docs release changelog clean tools units importer hosts
+.PHONY: help quickstart quickstart-stop test lint sanity unit integration newest molecule cost bench soak docs release changelog clean tools units importer hosts
 
 help:                   ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -13,7 +13,7 @@ quickstart-stop:        ## Stop it
 	@playbooks/quickstart.sh stop
 
 test: units importer hosts     ## Everything that follows, but bench and soak
-	@.venv/bin/python tests/run.py lint docs sanity unit integration release newest molecule
+	@.venv/bin/python tests/run.py lint docs sanity unit integration release cost newest molecule
 
 lint: tools             ## yamllint, ruff, ansible-lint, the changelog
 	@.venv/bin/python tests/run.py lint
@@ -38,6 +38,9 @@ newest: importer hosts  ## The Python tests and the installed collection with Py
 
 molecule: tools hosts   ## The roles on test hosts: make molecule [SCENARIO=zeo_server_default]
 	@.venv/bin/python tests/run.py molecule
+
+cost: tools hosts       ## How often an unchanged run touches a host
+	@.venv/bin/python tests/run.py cost
 
 bench: tools hosts      ## What a run costs, as ratios
 	@.venv/bin/python tests/run.py bench

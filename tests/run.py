@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, pyams.zodb contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""run.py PART...: runs parts of the tests, all of their checks even if one fails; says what passed and how long it took.
+"""run.py PART...: runs parts of the tests, all of their checks even if one fails; says what passed in which time.
 
 Called by the Makefile, which installs what they need. A check counts as one, pytest's as the number of its tests. A
 single check speaks for itself; of several, only what failed is shown, and each has its whole output in .cache/log/.
@@ -76,6 +76,7 @@ PARTS = {
         for what, paths in NEWEST.items()
     ],
     "molecule": molecule,
+    "cost": lambda: [("cost, in tasks", ["tests/rig/rig", *PYTEST, "tests/bench", "-k", "rarely"])],
     "bench": lambda: [("bench", ["tests/rig/rig", *PYTEST, "-s", "tests/bench"])],
 }
 
