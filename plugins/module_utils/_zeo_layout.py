@@ -93,12 +93,15 @@ def locate(instance: dict, settings: dict) -> dict:
         if own
         else []
     )
-    folders = {posixpath.dirname(storage["path"]) for storage in instance["storages"]}
-    folders |= {storage["blob_dir"] for storage in instance["storages"]}
+    blobs = {storage["blob_dir"] for storage in instance["storages"]}
+    folders = blobs | {posixpath.dirname(storage["path"]) for storage in instance["storages"]}
     folders |= {settings["log_dir"]} if log_file else set()
     folders |= set(socket_folder) - {"/run/zeo-%s" % name}
+    # A folder of blobs may be a link, or the place of a disk, so it is named even in a folder that is.
     located["writable"] = [
-        folder for folder in sorted(folders) if not any(folder.startswith(other + "/") for other in folders)
+        folder
+        for folder in sorted(folders)
+        if folder in blobs or not any(folder.startswith(other + "/") for other in folders)
     ]
     located["in_home"] = any((folder + "/").startswith(home + "/") for folder in folders for home in HOMES)
     adopt = instance["adopt"]

@@ -430,6 +430,17 @@ def _place_rules(
                     f"{text} lies in {folder} ({_owned(info)}), which {account.user} may not enter; open it with chmod "
                     "o+x, or choose another."
                 )
+            elif (
+                info["type"] == "directory"
+                and folder == posixpath.dirname(storage["path"])
+                and folder not in _made(instance, settings)
+                and account.may(info, WRITE) is False
+            ):
+                # FileStorage makes its lock, its index and the packed file beside it.
+                yield (
+                    f"{text} lies in {folder} ({_owned(info)}), where {account.user} may not write; give it a folder "
+                    f"of its own, such as {posixpath.join(folder, 'zodb', posixpath.basename(storage['path']))}."
+                )
     hidden = [key for key in ("path", "blob_dir") if temporary(storage[key])]
     if manager == "systemd" and hidden:
         yield (

@@ -699,6 +699,19 @@ def tree(text=OLDTEXT, **about):
             id="data in a folder that is closed",
         ),
         pytest.param(
+            storage(path="/srv/Data.fs"),
+            {},
+            {},
+            [
+                PYAMS
+                + (
+                    "storages[0].path /srv/Data.fs lies in /srv (root:root 0755), where zodb may not write; give it a "
+                    "folder of its own, such as /srv/zodb/Data.fs."
+                )
+            ],
+            id="data in a folder of root",
+        ),
+        pytest.param(
             storage(path="/tmp/zodb/Data.fs", blob_dir="/srv/zodb/blobs"),
             {},
             {},
@@ -1151,6 +1164,7 @@ def test_refusals(written, settings, changes, sentences):
             {},
             both(
                 data(path="/srv/Data.fs", **locked("python3 /opt/zodb/zeo-old/bin/runzeo", "zeo-old.service")),
+                {"paths": {"/srv": there("directory", owner="zodb", mode="0755")}},
                 held(unit="zeo-old.service"),
             ),
             id="a port and data that an entry leaves which is to be absent",
