@@ -52,7 +52,8 @@ _value:
     - C(question) and C(server_question), options of M(pyams.zodb.zodb_host_info) on this host and that of the servers.
     - C(refusals), sentences on what is wrong.
     - With both looks also C(group_missing), C(identities), the certificate to be made if it is not right, C(folders)
-      and C(files) as M(pyams.zodb.zodb_files) takes them, and C(pins), the same for the host that runs the servers.
+      and C(files) as M(pyams.zodb.zodb_files) takes them, and C(pins), the same for the host that runs the
+      servers, with C(notices) on what is not over yet.
   type: dict
 """
 

@@ -81,7 +81,8 @@ def client(
     """Return what an application host has to do for the entries with managed certificates.
 
     there: the look at the servers' host, for server_question. question, identities, folders and files are as in
-    server(), of the application host; pins are the files, links and absent of the servers' host. refusals: sentences.
+    server(), of the application host; pins are the files, links and absent of the servers' host, and notices on what is
+    not over yet. refusals: sentences.
     group_missing: whether client_group has to be made first.
     """
     every = list(enumerate(instances))
@@ -120,7 +121,7 @@ def client(
         renew_days=max(instance["tls"]["renew_days"] for _at, instance in managed),
     )
     plan["folders"], plan["files"] = _folders(settings, look), _certificates(own, look)
-    plan["pins"] = {"files": [], "links": [], "absent": []}
+    plan["pins"] = {"files": [], "links": [], "absent": [], "notices": []}
     for at, instance in managed:
         stem = _stem(instance, settings)
         anchor = there["read"][stem + ".anchor.crt"]
@@ -358,6 +359,10 @@ def _pin_self(instance: dict, stem: str, anchor: str | None, settings: dict, the
     pins["links"].append({"path": link, "target": f"{settings['host']}.pem"})
     if old and old != anchor:
         pins["files"].append(_revoked(instance, stem, [settings["host"] + ", for another"], settings, there))
+        pins["notices"].append(
+            f"{instance['unit']} on {settings['server']} admits the former certificate of {settings['host']} until it "
+            "restarts; run zeo_server there, with tasks_from=server."
+        )
         pins["absent"] += [
             f"{folder}/{name}"
             for name in listing

@@ -105,6 +105,9 @@ def test_an_application_host_made_anew_is_admitted_at_once_and_its_old_key_no_mo
     host.check_output("rm /etc/zodb/tls/client.*")
     run = play.converge("--limit", "zodb-app", "--diff", "-vvv")
     assert Client(host).read("pyams", "answer") == 42
+    assert (
+        "zeo-pyams.service on zodb-debian13 admits the former certificate of zodb-app until it restarts" in run.output
+    )
     keys = host.check_output(
         "head -qn2 /etc/zodb/tls/client.key /etc/zodb/tls/client.anchor.key | grep -v -- ---"
     ).split()

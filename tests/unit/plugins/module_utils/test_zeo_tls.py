@@ -301,7 +301,7 @@ def test_a_client_that_is_known_does_nothing(pems):
     plan = _zeo_tls.client([INSTANCE], APP1, client_look(pems), other_look(pems))
     assert plan["refusals"] == plan["identities"] == []
     assert not plan["group_missing"]
-    assert plan["pins"] == {"files": [], "links": [], "absent": []}
+    assert plan["pins"] == {"files": [], "links": [], "absent": [], "notices": []}
     assert [file["path"] for file in plan["files"]] == [f"{CLIENT}.anchor.crt", f"{CLIENT}.crt", f"{STEM}.anchor.crt"]
 
 
@@ -322,6 +322,11 @@ def test_a_client_has_itself_admitted(pems, read, listing, noted):
     pins = _zeo_tls.client([INSTANCE], APP1, client_look(pems), there)["pins"]
     assert pins["links"] == [{"path": f"{STEM}-clients/{pems[1]['app1']}", "target": "app1.pem"}]
     assert pins["absent"] == ([f"{STEM}-clients/{pems[1]['app1 before']}"] if noted else [])
+    notice = (
+        "zeo-pyams.service on zeo1 admits the former certificate of app1 until it restarts; run zeo_server there, with "
+        "tasks_from=server."
+    )
+    assert pins["notices"] == ([notice] if noted else [])
     files = {file["path"]: file["content"] for file in pins["files"]}
     assert files.pop(f"{STEM}-clients/app1.pem") == pems[0]["app1"]
     assert [text.splitlines()[-1] for text in files.values()] == (
