@@ -297,6 +297,7 @@ class Play:
         """Run it, and expect that it succeeds."""
         run = self.run(*arguments, **variables)
         assert run.rc == 0, run.output
+        assert run.recap, run.output
         return run
 
     def interrupt(self, task, *arguments, **variables):
@@ -337,6 +338,11 @@ class Run:
     def count(self, what="changed"):
         """Return a number of the recap, summed over all hosts."""
         return sum(int(number) for number in re.findall(rf"^\S+\s+: ok=.*\b{what}=(\d+)", self.output, re.MULTILINE))
+
+    @property
+    def recap(self):
+        """The hosts that the run reached."""
+        return re.findall(r"^(\S+)\s+: ok=", self.output, re.MULTILINE)
 
     def tasks(self, status="changed"):
         """Return the names of the tasks that ended so on any host, as (task, host)."""
