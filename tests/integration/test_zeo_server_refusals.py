@@ -299,12 +299,21 @@ ORDINARY = [
         id="no data",
     ),
     pytest.param(
-        data("owned"),
+        data("given"),
         [
-            ENTRY + "storages[0].path <top>/owned/Data.fs belongs to nobody:nogroup, and the server runs as <user>; "
+            ENTRY + "storages[0].path <top>/given/Data.fs belongs to nobody:nogroup, and the server runs as <user>; "
             "run as nobody, or have it given to <user>."
         ],
         id="data of another user",
+    ),
+    pytest.param(
+        data("owned"),
+        [
+            ENTRY
+            + "storages[0].path <top>/owned/Data.fs lies in <top>/owned (nobody:nogroup 0755), where <user> may not "
+            "write; give it a folder of its own, such as <top>/owned/zodb/Data.fs."
+        ],
+        id="data in a folder of another user",
     ),
     pytest.param(
         data("hidden"),
@@ -515,9 +524,9 @@ ROOT = [
         id="group missing",
     ),
     pytest.param(
-        data("owned"),
+        data("given"),
         [
-            ENTRY + "storages[0].path <top>/owned/Data.fs belongs to nobody:nogroup, and the server runs as <user>; "
+            ENTRY + "storages[0].path <top>/given/Data.fs belongs to nobody:nogroup, and the server runs as <user>; "
             "set zeo_server_user: nobody, or give it to <user> with chown."
         ],
         id="data of another user, told to root",
@@ -598,7 +607,7 @@ class Stage:
         self.file("python2/Data.fs", b"FS21" + bytes(100))
         self.file("text/Data.fs", "No objects here, only words.\n")
         self.file("good/Data.fs", b"FS30")
-        self.file("owned/Data.fs", b"FS30", 0o644)
+        self.file("given/Data.fs", b"FS30", 0o644)
         self.file("hidden/Data.fs", b"FS30")
         self.file("closed/in/there", "")
         self.file("os-release", "ID=ubuntu\nVERSION_ID=24.04\n", 0o644)
@@ -606,7 +615,7 @@ class Stage:
             "moved/zeo-pyams.conf",
             "# role pyams.zodb.zeo_server\n<filestorage pyams>\n  path <top>/good/Data.fs\n</filestorage>\n",
         )
-        for folder in ("small", "link"):
+        for folder in ("small", "link", "owned"):
             (self.top / folder).mkdir()
         (self.top / "link/Data.fs").symlink_to(self.top / "good/Data.fs")
 
@@ -672,6 +681,7 @@ class Stage:
         self.words["locker"] = process(lock_holder(self.top / "locked/Data.fs"))
         subprocess.run(["chown", "-hR", f"{self.account}:{self.account}", str(self.top)], check=True)
         subprocess.run(["chown", "-R", "nobody:nogroup", str(self.top / "owned")], check=True)
+        subprocess.run(["chown", "nobody:nogroup", str(self.top / "given/Data.fs")], check=True)
         for path in ("hidden/Data.fs", "closed", "pki/root.key"):
             os.chown(self.top / path, 0, 0)
         (self.top / "closed").chmod(0o700)
