@@ -1,7 +1,7 @@
 # Each target installs what it needs, pinned, in .venv/, .collections/ and .cache/; a second run does not install again.
 SHELL = /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help quickstart quickstart-stop test lint sanity unit integration newest molecule cost bench soak docs release changelog clean tools units importer hosts
+.PHONY: help quickstart quickstart-stop test lint sanity unit integration newest molecule cost bench soak docs readmes release changelog clean tools units importer hosts
 
 help:                   ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -20,6 +20,9 @@ lint: tools             ## yamllint, ruff, ansible-lint, the changelog
 
 docs: tools             ## The documentation of modules, filters and roles
 	@.venv/bin/python tests/run.py docs
+
+readmes: tools          ## Write the tables of the roles' READMEs out of meta/argument_specs.yml
+	@.venv/bin/python tests/readmes.py --write
 
 sanity: tools           ## ansible-test sanity
 	@.venv/bin/python tests/run.py sanity

@@ -66,6 +66,7 @@ PARTS = {
             "documentation",
             ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs", "self", "."],
         ),
+        ("READMEs", [sys.executable, "tests/readmes.py"]),
     ],
     "sanity": lambda: [("ansible-test sanity", ["tests/rig/ansible-test", "sanity", "--venv"])],
     "unit": unit,
