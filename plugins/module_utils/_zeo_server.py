@@ -221,14 +221,14 @@ def _settings_rules(settings: dict) -> Iterator[str]:
         for other in FOLDERS[:index]:
             if settings[folder] == settings[other]:
                 yield (
-                    f"zeo_server_{folder} {settings[folder]} is zeo_server_{other} too, "
-                    "which has other permissions; name a folder for each."
+                    f"zeo_server_{folder} {settings[folder]} is zeo_server_{other} too, which has other permissions; "
+                    "name a folder for each."
                 )
             for inner, outer in ((folder, other), (other, folder)):
                 if outer in _CLEANED and inside(settings[inner], settings[outer]):
                     yield (
-                        f"zeo_server_{inner} {settings[inner]} lies in zeo_server_{outer} {settings[outer]}, "
-                        "where old things are deleted; name a folder beside it."
+                        f"zeo_server_{inner} {settings[inner]} lies in zeo_server_{outer} {settings[outer]}, where "
+                        "old things are deleted; name a folder beside it."
                     )
     for name in ("user", "group", "client_group"):
         wrong = wrong_account(settings[name])
@@ -236,13 +236,13 @@ def _settings_rules(settings: dict) -> Iterator[str]:
             yield f"zeo_server_{name} {wrong}"
     if settings["user"] == "root":
         yield (
-            "zeo_server_user root would give whoever reaches a server the whole host; name an account of "
-            "its own, such as zodb."
+            "zeo_server_user root would give whoever reaches a server the whole host; name an account of its own, "
+            "such as zodb."
         )
     if settings["release"] not in ("latest", *settings["releases"]):
         yield (
-            f"zeo_server_release {show(settings['release'])} does not ship with this collection; "
-            f"choose {listed(['latest', *settings['releases']], 'or')}."
+            f"zeo_server_release {show(settings['release'])} does not ship with this collection; choose "
+            f"{listed(['latest', *settings['releases']], 'or')}."
         )
     if "/" in settings["python"] and not settings["python"].startswith("/"):
         yield f"zeo_server_python {show(settings['python'])} is a relative path; write it from / on."
@@ -271,8 +271,8 @@ def _wrong_package(package: str) -> str | None:
         return "holds a password, which every user of the host could read; put it into root's ~/.netrc."
     if not package.strip() or package.strip().startswith("-"):
         return (
-            f"{show(package)} is no requirement but an option of pip; write a package's name, with a "
-            "version or without."
+            f"{show(package)} is no requirement but an option of pip; write a package's name, with a version or "
+            "without."
         )
     return None
 
@@ -336,8 +336,8 @@ def _removal_rules(instance: dict, instances: list[dict]) -> Iterator[str]:
         return
     if instance["adopt"]:
         yield (
-            f"remove_data true would delete data of the adopted tree {instance['adopt']}; leave it out, "
-            "and delete the tree by hand."
+            f"remove_data true would delete data of the adopted tree {instance['adopt']}; leave it out, and delete "
+            "the tree by hand."
         )
     for other in instances:
         for number, storage in enumerate(other["storages"] if other["state"] == "present" else []):
@@ -372,8 +372,8 @@ def _address_rules(instance: dict, before: list[dict]) -> Iterator[str]:
         yield from _socket_rules(at.socket)
     elif at.port < 1024:
         yield (
-            f"address {at} has a port below 1024, which is root's, and the server is not root; take one "
-            "from 1024 to 65535."
+            f"address {at} has a port below 1024, which is root's, and the server is not root; take one from 1024 to "
+            "65535."
         )
     for other in before:
         theirs = _address(other["address"]) if other["state"] == "present" else None
@@ -384,8 +384,8 @@ def _address_rules(instance: dict, before: list[dict]) -> Iterator[str]:
             yield f'address {at} takes the port of "{other["name"]}", {theirs}; give each instance its own port.'
     if not at.loopback and not instance["tls"] and not instance["allow_unauthenticated"]:
         yield (
-            f"address {at} lets anyone who reaches it run code in the server; set tls, or listen on 127.0.0.1, "
-            "or say allow_unauthenticated."
+            f"address {at} lets anyone who reaches it run code in the server; set tls, or listen on 127.0.0.1, or "
+            "say allow_unauthenticated."
         )
     if instance["tls"] and instance["allow_unauthenticated"]:
         yield "allow_unauthenticated true contradicts tls, which admits nobody without a certificate; keep one of them."
@@ -399,8 +399,8 @@ def _socket_rules(socket: str) -> Iterator[str]:
         yield f"address {wrong}"
     elif len(socket.encode()) > SOCKET_PATH:
         yield (
-            f"address {socket} has {len(socket.encode())} bytes, and Linux takes {SOCKET_PATH} for a "
-            "socket; choose a shorter path."
+            f"address {socket} has {len(socket.encode())} bytes, and Linux takes {SOCKET_PATH} for a socket; choose "
+            "a shorter path."
         )
     elif systems_own(posixpath.dirname(socket)):
         yield (
@@ -417,13 +417,13 @@ def _tls_rules(instance: dict) -> Iterator[str]:
     missing = [name for name in _OWN_SERVER if not tls[name]]
     if instance["tls_managed"] and own:
         yield (
-            f"tls has clients, for certificates that the role makes, and {listed(own)} of your own; keep "
-            "one or the other."
+            f"tls has clients, for certificates that the role makes, and {listed(own)} of your own; keep one or the "
+            "other."
         )
     elif not instance["tls_managed"] and not own:
         yield (
-            "tls names no certificate; give clients, for those that the role makes, or ca, cert, key, "
-            "tools_cert and tools_key."
+            "tls names no certificate; give clients, for those that the role makes, or ca, cert, key, tools_cert "
+            "and tools_key."
         )
     elif not instance["tls_managed"] and missing:
         yield (
@@ -438,13 +438,13 @@ def _own_rules(tls: dict, own: list[str]) -> Iterator[str]:
         path = tls[name]
         if path in ("SIGNED", "DYNAMIC", "-"):
             yield (
-                f"tls.{name} {path} ends the server or shuts everybody out, whatever ZEO's documentation says; "
-                "give a PEM file of the authorities."
+                f"tls.{name} {path} ends the server or shuts everybody out, whatever ZEO's documentation says; give "
+                "a PEM file of the authorities."
             )
         elif path.startswith("/") and path.endswith("/") and name in ("ca", "server_ca"):
             yield (
-                f"tls.{name} {path} is a folder, in which ZEO ignores CRLs; give one PEM file with "
-                "authorities and CRLs."
+                f"tls.{name} {path} is a folder, in which ZEO ignores CRLs; give one PEM file with authorities and "
+                "CRLs."
             )
         elif wrong_path(path):
             yield f"tls.{name} {wrong_path(path)}"
@@ -473,8 +473,8 @@ def _managed_rules(instance: dict, tls: dict) -> Iterator[str]:
     for client in tls["clients"] or []:
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", client):
             yield (
-                f"tls.clients {show(client)} cannot name a certificate's file; use the host's inventory name, "
-                "of letters, digits, ., _ and -."
+                f"tls.clients {show(client)} cannot name a certificate's file; use the host's inventory name, of "
+                "letters, digits, ., _ and -."
             )
     for client in sorted({client for client in tls["clients"] or [] if tls["clients"].count(client) > 1}):
         yield f"tls.clients {client} is named {tls['clients'].count(client)} times; keep it once."
@@ -483,16 +483,16 @@ def _managed_rules(instance: dict, tls: dict) -> Iterator[str]:
             yield f"tls.names {wrong_host_name(name)}"
     if tls["names"] and not instance["tls_managed"]:
         yield (
-            f"tls.names {listed(tls['names'])} would go into a certificate that the role makes, and yours "
-            "is made; take it out."
+            f"tls.names {listed(tls['names'])} would go into a certificate that the role makes, and yours is made; "
+            "take it out."
         )
     if tls["days"] < 1 or tls["renew_days"] < 1:
         name = "days" if tls["days"] < 1 else "renew_days"
         yield f"tls.{name} {tls[name]} is no number of days; write {825 if name == 'days' else 30} or another above 0."
     elif tls["days"] <= tls["renew_days"]:
         yield (
-            f"tls.days {tls['days']} is not more than tls.renew_days {tls['renew_days']}, "
-            "so that every run would renew; make days the larger one."
+            f"tls.days {tls['days']} is not more than tls.renew_days {tls['renew_days']}, so that every run would "
+            "renew; make days the larger one."
         )
 
 
@@ -543,8 +543,8 @@ def _path_rules(entry: dict, instance: dict, settings: dict) -> Iterator[str]:
             for folder in _CLEANED:
                 if inside(storage[key], settings[folder]):
                     yield (
-                        f"storages[{number}].{key} {storage[key]} lies in zeo_server_{folder}, "
-                        "where old things are deleted; put data elsewhere."
+                        f"storages[{number}].{key} {storage[key]} lies in zeo_server_{folder}, where old things are "
+                        "deleted; put data elsewhere."
                     )
         for folder in FOLDERS:
             if storage["blob_dir"] == settings[folder] or inside(settings[folder], storage["blob_dir"]):
@@ -566,8 +566,8 @@ def _claim_rules(index: int, entries: list[dict], instances: list[dict]) -> Iter
                 # Where both are derived, a name or a tree is there twice, and has its sentence.
                 if _given(entries[at], number, "path") or _given(entries[other_at], other_number, "path"):
                     yield (
-                        f"storages[{number}].path {storage['path']} is already that of {whose}; "
-                        "give each storage its own."
+                        f"storages[{number}].path {storage['path']} is already that of {whose}; give each storage "
+                        "its own."
                     )
             else:
                 yield from _path_claim(f"storages[{number}]", storage, whose, other)
@@ -589,8 +589,8 @@ def _path_claim(option: str, storage: dict, whose: str, other: dict) -> Iterator
         yield f"{path} lies in the blob_dir {other['blob_dir']} of {whose}; put it elsewhere."
     if inside(other["path"], storage["blob_dir"]) or other["path"] == storage["blob_dir"]:
         yield (
-            f"{option}.blob_dir {storage['blob_dir']} holds the path {other['path']} of {whose}; put the "
-            "blobs elsewhere."
+            f"{option}.blob_dir {storage['blob_dir']} holds the path {other['path']} of {whose}; put the blobs "
+            "elsewhere."
         )
 
 
@@ -659,18 +659,18 @@ def _zconfig_rules(option: str, text: str | None, kind: str, keys: dict[str, str
 def _zconfig_key(where: str, key: str, kind: str, keys: dict[str, str | None]) -> Iterator[str]:
     if kind == "zeo" and key.startswith("authentication-"):
         yield (
-            f"{where} sets {key}, which is gone since ZEO 5; set tls, one certificate per client replaces "
-            "the passwords."
+            f"{where} sets {key}, which is gone since ZEO 5; set tls, one certificate per client replaces the "
+            "passwords."
         )
     elif kind == "zeo" and key == "monitor-address":
         yield (
-            f"{where} sets monitor-address, which is gone since ZEO 5; take it out, the command "
-            "zodb-health replaces it."
+            f"{where} sets monitor-address, which is gone since ZEO 5; take it out, the command zodb-health replaces "
+            "it."
         )
     elif kind == "filestorage" and key == "create":
         yield (
-            f"{where} sets create, which empties the storage at every start; take it out, a missing file "
-            "is made without it."
+            f"{where} sets create, which empties the storage at every start; take it out, a missing file is made "
+            "without it."
         )
     elif keys.get(key):
         yield f"{where} sets {key}, which has a name here; write {keys[key]} instead."
@@ -705,8 +705,8 @@ def _pack_rules(instance: dict) -> Iterator[str]:
     frozen = [storage["name"] for storage in instance["storages"] if storage["read_only"]]
     if pack["enabled"] and frozen:
         yield (
-            f"pack.enabled true does not go with storage {show(frozen[0])}, which is read_only and "
-            "refuses packs; set it to false."
+            f"pack.enabled true does not go with storage {show(frozen[0])}, which is read_only and refuses packs; "
+            "set it to false."
         )
 
 
@@ -742,8 +742,8 @@ def _client_rules(instance: dict, before: list[dict]) -> Iterator[str]:
         name = _zeo_layout.client_name(storage, instance)
         if len(name) > 32 and len(instance["name"]) <= 32 and len(storage["name"]) <= 32:
             yield (
-                f"storages[{number}].name {show(storage['name'])} makes {name} the name of its clients' folder, which "
-                "takes 32 characters at most; choose a shorter one."
+                f"storages[{number}].name {show(storage['name'])} makes {name} the name of its clients' folder, "
+                "which takes 32 characters at most; choose a shorter one."
             )
         for other in before:
             theirs = [_zeo_layout.client_name(one, other) for one in other["storages"]]

@@ -93,8 +93,8 @@ def _platform_rules(settings: dict, host: dict) -> Iterator[str]:
     if platform not in PLATFORMS and not settings["allow_untested_platform"]:
         shown = " ".join(part for part in platform if part) or "of an unknown platform"
         yield (
-            f"zeo_server_allow_untested_platform false: this host is {shown}, and Debian 12 and 13 are tested; "
-            "set it to true to go on at your own risk."
+            f"zeo_server_allow_untested_platform false: this host is {shown}, and Debian 12 and 13 are tested; set "
+            "it to true to go on at your own risk."
         )
     if settings["service_manager"] == "systemd" and not about["systemd"]:
         yield "zeo_server_service_manager systemd: systemd does not run this host; choose zdaemon, or auto."
@@ -105,19 +105,18 @@ def _platform_rules(settings: dict, host: dict) -> Iterator[str]:
         )
     if not python["exists"]:
         yield (
-            f"zeo_server_python {show(python['path'])} is not there or does not run; install it, or name "
-            "another Python."
+            f"zeo_server_python {show(python['path'])} is not there or does not run; install it, or name another "
+            "Python."
         )
     elif python["version"] not in PYTHONS:
         yield (
-            f"zeo_server_python {show(python['path'])} is Python {python['version']}, and the packages are locked for "
-            f"{listed(list(PYTHONS))}; name another Python."
+            f"zeo_server_python {show(python['path'])} is Python {python['version']}, and the packages are locked "
+            f"for {listed(list(PYTHONS))}; name another Python."
         )
     elif not python["venv"] and not (about["euid"] == 0 and _debian_python(python, about)):
         yield (
-            f"zeo_server_python {show(python['path'])} cannot make virtualenvs, its modules venv and "
-            "ensurepip are missing; "
-            "install them (Debian: python3-venv), or name another Python."
+            f"zeo_server_python {show(python['path'])} cannot make virtualenvs, its modules venv and ensurepip are "
+            "missing; install them (Debian: python3-venv), or name another Python."
         )
 
 
@@ -133,25 +132,24 @@ def _account_rules(settings: dict, host: dict, account: Account) -> Iterator[str
             there, info = _nearest(settings[folder], host)
             if account.may(info, WRITE) is False:
                 yield (
-                    f"zeo_server_{folder} {settings[folder]}: {there} is not writable for {account.user}, "
-                    "who runs the task; "
-                    "set become: true, or name a folder of your own."
+                    f"zeo_server_{folder} {settings[folder]}: {there} is not writable for {account.user}, who runs "
+                    "the task; set become: true, or name a folder of your own."
                 )
         return
     user, groups = host["users"][settings["user"]], host["groups"]
     if not settings["manage_user"]:
         if not user["exists"]:
             yield (
-                f"zeo_server_user {settings['user']} is not there, and zeo_server_manage_user is false; "
-                "create it, or set that to true."
+                f"zeo_server_user {settings['user']} is not there, and zeo_server_manage_user is false; create it, "
+                "or set that to true."
             )
         for name in ("group", "client_group"):
             if not groups[settings[name]]["exists"] and not (
                 name == "client_group" and settings[name] == settings["group"]
             ):
                 yield (
-                    f"zeo_server_{name} {settings[name]} is not there, and zeo_server_manage_user is false; "
-                    "create it, or set that to true."
+                    f"zeo_server_{name} {settings[name]} is not there, and zeo_server_manage_user is false; create "
+                    "it, or set that to true."
                 )
     elif user["exists"] and not groups[settings["group"]]["exists"]:
         yield (
@@ -179,8 +177,8 @@ def _wheelhouse_rules(settings: dict, host: dict) -> Iterator[str]:
         return
     if not host["wheelhouse"]["exists"]:
         yield (
-            f"zeo_server_wheelhouse {folder} is no folder that can be read on this host; copy the wheels "
-            "there, or leave it out."
+            f"zeo_server_wheelhouse {folder} is no folder that can be read on this host; copy the wheels there, or "
+            "leave it out."
         )
         return
     python = host["python"]["version"]
@@ -200,9 +198,8 @@ def _wheelhouse_rules(settings: dict, host: dict) -> Iterator[str]:
     if missing:
         first = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
         yield (
-            f"zeo_server_wheelhouse {folder} lacks {len(missing)} of the packages to install, for Python "
-            f"{python}: {first}; "
-            "add them with pip download."
+            f"zeo_server_wheelhouse {folder} lacks {len(missing)} of the packages to install, for Python {python}: "
+            f"{first}; add them with pip download."
         )
 
 
@@ -283,8 +280,8 @@ def _tree_rules(instance: dict, host: dict) -> Iterator[str]:
     text = host["read"][instance["adopted_conf"]]
     if text is None:
         yield (
-            f"adopt {tree} has no {posixpath.relpath(instance['adopted_conf'], tree)} that can be read; "
-            "name the entry as the tree's project_slug."
+            f"adopt {tree} has no {posixpath.relpath(instance['adopted_conf'], tree)} that can be read; name the "
+            "entry as the tree's project_slug."
         )
         return
     old = _zeo_conf.parse(text, tree)
@@ -295,8 +292,8 @@ def _tree_rules(instance: dict, host: dict) -> Iterator[str]:
         before = None
     if before and (before.port, before.socket) != (instance["port"], instance["socket"]):
         yield (
-            f"address {instance['address']} is not that of {conf}, which its clients know: {old['address']}; "
-            f"say address: {old['address']}, and change it after the adoption."
+            f"address {instance['address']} is not that of {conf}, which its clients know: {old['address']}; say "
+            f"address: {old['address']}, and change it after the adoption."
         )
     names = [storage["name"] for storage in instance["storages"]]
     for name in sorted(set(old["storages"]) - set(names)):
@@ -305,21 +302,21 @@ def _tree_rules(instance: dict, host: dict) -> Iterator[str]:
         theirs = old["storages"].get(storage["name"])
         if theirs is None:
             yield (
-                f"storages[{number}].name {show(storage['name'])} is not served by {conf}; take it out "
-                "until the tree is adopted."
+                f"storages[{number}].name {show(storage['name'])} is not served by {conf}; take it out until the "
+                "tree is adopted."
             )
             continue
         if theirs["path"] != storage["path"]:
             yield f"storages[{number}].path {storage['path']} is not that of {conf}, {theirs['path']}; name that one."
         elif not host["file_storages"][storage["path"]]["exists"]:
             yield (
-                f"storages[{number}].path {storage['path']} is not there, though {conf} names it; put the "
-                "data back, or leave adopt out."
+                f"storages[{number}].path {storage['path']} is not there, though {conf} names it; put the data back, "
+                "or leave adopt out."
             )
         if theirs["blob_dir"] and theirs["blob_dir"] != storage["blob_dir"]:
             yield (
-                f"storages[{number}].blob_dir {storage['blob_dir']} is not that of {conf}, "
-                f"{theirs['blob_dir']}; name that one."
+                f"storages[{number}].blob_dir {storage['blob_dir']} is not that of {conf}, {theirs['blob_dir']}; "
+                "name that one."
             )
     held = [host["file_storages"][storage["path"]] for storage in instance["storages"]]
     if any(about["locked"] for about in held) and not host["paths"][instance["adopted_zdaemon_conf"]]["exists"]:
@@ -335,8 +332,8 @@ def _listen_rules(instance: dict, own: list[dict], host: dict) -> Iterator[str]:
         yield f"address {at['error']}."
     elif at["in_use"] and not _is_server(at, own, host):
         yield (
-            f"address {instance['address']} is held by {_process(at['pid'], at['program'], at['unit'])}; "
-            "stop that, or choose another address."
+            f"address {instance['address']} is held by {_process(at['pid'], at['program'], at['unit'])}; stop that, "
+            "or choose another address."
         )
 
 
@@ -354,8 +351,8 @@ def _run_rules(instance: dict, settings: dict, host: dict, account: Account, man
             )
         elif folder != run_dir and info["type"] == "directory" and account.may(info, WRITE) is False:
             yield (
-                f"address {instance['socket']} lies in a folder that {account.user} may not write "
-                f"({_owned(info)}); use {run_dir}, which the role makes."
+                f"address {instance['socket']} lies in a folder that {account.user} may not write ({_owned(info)}); "
+                f"use {run_dir}, which the role makes."
             )
     if manager == "zdaemon":
         # zdaemon makes its socket under this name with its process id behind it, and links it.
@@ -363,9 +360,8 @@ def _run_rules(instance: dict, settings: dict, host: dict, account: Account, man
         room = SOCKET_PATH - len(".4194304")
         if len(control.encode()) > room:
             yield (
-                f"name {instance['name']} makes {control}, {len(control.encode())} bytes, the socket of "
-                "zdaemon, and Linux takes "
-                f"{room}; set zeo_server_run_dir to a shorter path."
+                f"name {instance['name']} makes {control}, {len(control.encode())} bytes, the socket of zdaemon, and "
+                f"Linux takes {room}; set zeo_server_run_dir to a shorter path."
             )
 
 
@@ -377,8 +373,8 @@ def _data_rules(
     info, about = host["paths"][storage["path"]], host["file_storages"][storage["path"]]
     if info["type"] == "link":
         yield (
-            f"{path} is a link to {info['target']}, which a pack would replace by the packed file; name "
-            "the file itself."
+            f"{path} is a link to {info['target']}, which a pack would replace by the packed file; name the file "
+            "itself."
         )
     elif info["type"] == "directory":
         yield f"{path} is a folder; name the file in it, such as {storage['path']}/Data.fs."
@@ -386,9 +382,8 @@ def _data_rules(
         yield f"{path} cannot be read, {about['error'].rpartition(': ')[2]}; give {account.user} the permission."
     elif about["exists"] and about["size"] and about["magic"] == "FS21":
         yield (
-            f"{path} was written by Python 2 (FS21), which no ZODB of today opens; convert a copy with "
-            "zodbupdate first, "
-            "see https://zodbupdate.readthedocs.io/."
+            f"{path} was written by Python 2 (FS21), which no ZODB of today opens; convert a copy with zodbupdate "
+            "first, see https://zodbupdate.readthedocs.io/."
         )
     elif about["exists"] and about["size"] and about["magic"] != "FS30":
         yield f"{path} is no FileStorage, it does not begin with FS30; name another file."
@@ -427,8 +422,8 @@ def _place_rules(
                 and account.may(info, ENTER) is False
             ):
                 yield (
-                    f"{text} lies in {folder} ({_owned(info)}), which {account.user} may not enter; open it with chmod "
-                    "o+x, or choose another."
+                    f"{text} lies in {folder} ({_owned(info)}), which {account.user} may not enter; open it with "
+                    "chmod o+x, or choose another."
                 )
             elif (
                 info["type"] == "directory"
@@ -444,24 +439,22 @@ def _place_rules(
     hidden = [key for key in ("path", "blob_dir") if temporary(storage[key])]
     if manager == "systemd" and hidden:
         yield (
-            f"storages[{number}].{hidden[0]} {storage[hidden[0]]} lies in a folder for temporary files, "
-            "of which the unit "
-            "has its own; put data elsewhere."
+            f"storages[{number}].{hidden[0]} {storage[hidden[0]]} lies in a folder for temporary files, of which the "
+            "unit has its own; put data elsewhere."
         )
     if blobs["exists"] and blobs["type"] not in ("directory", "link"):
         yield f"storages[{number}].blob_dir {storage['blob_dir']} is a {blobs['type']}; name a folder."
     if blobs["type"] == "directory" and blobs["owner"] != account.user:
         yield (
-            f"storages[{number}].blob_dir {storage['blob_dir']} belongs to "
-            f"{blobs['owner']}:{blobs['group']}, and the server "
+            f"storages[{number}].blob_dir {storage['blob_dir']} belongs to {blobs['owner']}:{blobs['group']}, and "
+            "the server "
             f"runs as {account.user}; " + _whose(blobs["owner"], account)
         )
     free = host["paths"][storage["path"]]["free"]
     if not host["paths"][storage["path"]]["exists"] and free is not None and free < SERVER_SPACE * MB:
         yield (
             f"storages[{number}].path {storage['path']} has {free // MB} MB free, and a new storage needs "
-            f"{SERVER_SPACE} MB; "
-            "make room, or choose another disk."
+            f"{SERVER_SPACE} MB; make room, or choose another disk."
         )
 
 
@@ -477,9 +470,8 @@ def _moved_rules(number: int, storage: dict, instance: dict, host: dict) -> Iter
     ):
         if old[key] and old[key] != storage[key] and not exists:
             yield (
-                f"storages[{number}].{key} {storage[key]} is not there, and {show(storage['name'])} was "
-                f"served from {old[key]}; "
-                "stop the server and move the data first, or name the old place."
+                f"storages[{number}].{key} {storage[key]} is not there, and {show(storage['name'])} was served from "
+                f"{old[key]}; stop the server and move the data first, or name the old place."
             )
 
 
@@ -498,8 +490,8 @@ def _certificate_rules(tls: dict, host: dict, account: Account) -> Iterator[str]
             yield f"tls.{name} {path} is not to be read as a certificate, {reason}; give a PEM file."
         elif about["key_matches"] is False:
             yield (
-                f"tls.{name} {path} does not belong to the key {tls[key]}; give the certificate and the "
-                "key of one pair."
+                f"tls.{name} {path} does not belong to the key {tls[key]}; give the certificate and the key of one "
+                "pair."
             )
         elif _untimely(about):
             yield f"tls.{name} {path} {_untimely(about)}; renew it."
@@ -509,8 +501,8 @@ def _certificate_rules(tls: dict, host: dict, account: Account) -> Iterator[str]
             )
         elif about["trusted"] is False and not wrong:
             yield (
-                f"tls.{name} {path} is not accepted by {tls['ca']}, {reason}; sign it with that "
-                "authority, or name its own."
+                f"tls.{name} {path} is not accepted by {tls['ca']}, {reason}; sign it with that authority, or name "
+                "its own."
             )
         elif about["error"] and usable and not wrong:
             yield f"tls.{name} {path} cannot be used, {reason}; make it anew."

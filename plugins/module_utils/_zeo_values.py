@@ -102,9 +102,8 @@ def wrong_path(path: str) -> str | None:
     foreign = re.search(r"[^\w./+@:,=~-]", path)
     if foreign:
         return (
-            f"{show(path)} holds {json.dumps(foreign.group(), ensure_ascii=False)}, which units, scripts "
-            "or ZConfig would "
-            "read as something else; use letters, digits and any of . _ - + @ : , = ~."
+            f"{show(path)} holds {json.dumps(foreign.group(), ensure_ascii=False)}, which units, scripts or ZConfig "
+            "would read as something else; use letters, digits and any of . _ - + @ : , = ~."
         )
     if ".." in path.split("/"):
         return f"{path} goes through ..; write where it leads."
@@ -125,9 +124,8 @@ def wrong_name(name: str) -> str | None:
         return None
     proposal = re.sub(r"[^a-z0-9_]+", "-", name.lower()).strip("-_0123456789")[:32]
     return (
-        f"{show(name)} cannot name units and folders; begin with a small letter, go on with small "
-        "letters, digits, _ or -, "
-        f"32 at most{', such as ' + proposal if proposal else ''}."
+        f"{show(name)} cannot name units and folders; begin with a small letter, go on with small letters, digits, _ "
+        f"or -, 32 at most{', such as ' + proposal if proposal else ''}."
     )
 
 
@@ -137,8 +135,8 @@ def wrong_storage_name(name: str) -> str | None:
         return f"{name} would be served as {name.lower()}, since ZConfig lowers names; write {name.lower()}."
     if not re.fullmatch(_STORAGE_NAME, name):
         return (
-            f"{show(name)} cannot name a storage and its files; use small letters, digits, _ or -, "
-            "a letter or digit first, 32 at most."
+            f"{show(name)} cannot name a storage and its files; use small letters, digits, _ or -, a letter or digit "
+            "first, 32 at most."
         )
     return None
 
