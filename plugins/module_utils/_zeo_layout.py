@@ -85,14 +85,6 @@ def locate(instance: dict, settings: dict) -> dict:
         located["certificate_files"] = [own["cert"], own["key"], own["ca"]]
     elif instance["tls"]:
         located["certificate_files"] = [stem + ".crt", stem + ".key", stem + "-revoked"]
-    located["own_certificates"] = (
-        [
-            {"cert": own["cert"], "key": own["key"], "ca": own["ca"]},
-            {"cert": own["tools_cert"], "key": own["tools_key"]},
-        ]
-        if own
-        else []
-    )
     blobs = {storage["blob_dir"] for storage in instance["storages"]}
     folders = blobs | {posixpath.dirname(storage["path"]) for storage in instance["storages"]}
     folders |= {settings["log_dir"]} if log_file else set()
