@@ -91,11 +91,11 @@ def test_a_rotation_loses_no_line_and_the_new_ones_are_in_the_new_file(client, h
     count = f"cat {log} {log}.1 2>/dev/null | grep -c 'received handshake'"
     before = int(host.check_output(count))
     read = client.command("pyams", "read", "before")
-    host.check_output("setsid -f sh -c %s >/dev/null 2>&1", f"for i in $(seq 20); do {read}; done; touch /srv/rotated")
+    host.check_output("setsid -f sh -c %s >/dev/null 2>&1", f"for i in $(seq 12); do {read}; done; touch /srv/rotated")
     wait_for(lambda: int(host.check_output(count)) >= before + 3, "clients before the rotation")
     host.check_output("logrotate --force /etc/logrotate.d/zeo-pyams")
     wait_for(lambda: host.file("/srv/rotated").exists, "clients after the rotation")
-    assert int(host.check_output(count)) == before + 20
+    assert int(host.check_output(count)) == before + 12
     assert int(host.check_output(f"grep -c 'received handshake' {log}")) >= 3
 
 
