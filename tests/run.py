@@ -59,7 +59,6 @@ PARTS = {
         ("ruff format", ["ruff", "format", "--check", "."]),
         ("ansible-lint", ["ansible-lint", "--strict"]),
         ("changelog", ["antsibull-changelog", "lint"]),
-        ("readmes", ["python", "tests/readmes"]),
     ],
     "docs": lambda: [
         (
