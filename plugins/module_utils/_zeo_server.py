@@ -320,8 +320,8 @@ def _name_rules(instance: dict, before: list[dict]) -> Iterator[str]:
         )
     for other in others:
         for one, base in ((name, other), (other, name)):
-            # zeo-pyams-zdaemon.conf and tls/zeo-pyams-tools.crt are files of "pyams".
-            if one in (base + "-zdaemon", base + "-tools"):
+            # zeo-pyams-zdaemon.conf is a file of "pyams".
+            if one == base + "-zdaemon":
                 yield f'name {name} makes files of the same names as "{other}" does; choose another.'
     wrong = wrong_title(instance["title"])
     if wrong and instance["title"] != name:

@@ -499,6 +499,11 @@ def _certificate_rules(tls: dict, host: dict, account: Account) -> Iterator[str]
             yield (
                 f"tls.{key} {tls[key]} cannot be used, {reason}; give the key of {path}, in PEM and without a password."
             )
+        elif about["trusted"] is False and "CRL" in reason and not wrong:
+            yield (
+                f"tls.{name} {path} is not accepted by {tls['ca']}, {reason}; put a current CRL of each authority "
+                "into it."
+            )
         elif about["trusted"] is False and not wrong:
             yield (
                 f"tls.{name} {path} is not accepted by {tls['ca']}, {reason}; sign it with that authority, or name "

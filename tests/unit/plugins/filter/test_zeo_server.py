@@ -249,11 +249,11 @@ def test_complete_entries_stay_as_they_are(written, settings):
             id="name used twice",
         ),
         pytest.param(
-            [{"name": "pyams"}, {"name": "pyams-tools", "address": "8101"}],
+            [{"name": "pyams"}, {"name": "pyams-zdaemon", "address": "8101"}],
             {},
             [
                 (
-                    'zeo_server_instances[1] "pyams-tools": name pyams-tools makes files of the same names as '
+                    'zeo_server_instances[1] "pyams-zdaemon": name pyams-zdaemon makes files of the same names as '
                     '"pyams" does; choose another.'
                 )
             ],

@@ -842,6 +842,23 @@ def tree(text=OLDTEXT, **about):
         pytest.param(
             own(),
             {},
+            cert(
+                "tools_cert",
+                trusted=False,
+                error=f"{OWN['tools_cert']}: not accepted by {OWN['ca']}: CRL has expired",
+            ),
+            [
+                PYAMS
+                + (
+                    "tls.tools_cert /etc/pki/tools.pem is not accepted by /etc/pki/ca.pem, CRL has expired; put a "
+                    "current CRL of each authority into it."
+                )
+            ],
+            id="CRL that is over",
+        ),
+        pytest.param(
+            own(),
+            {},
             both(
                 cert("ca", **NONE, error=OWN["ca"] + ": there is no certificate in it"),
                 {
