@@ -33,7 +33,7 @@ def main(write):
             if begin not in text or end not in text.partition(begin)[2]:
                 wrong.append(f"{path.relative_to(ROOT)}: the lines {begin} and {end} are not there; add them.")
                 continue
-            head, _, rest = text.partition(begin)
+            head, _begin, rest = text.partition(begin)
             text = f"{head}{begin}\n\n{content}\n\n{end}{rest.partition(end)[2]}"
         if text != old and write:
             path.write_text(text, encoding="utf-8")

@@ -43,7 +43,7 @@ def test_a_play_that_ends_between_configure_and_restart_is_made_good_by_the_next
     play.interrupt("Configure | Lay links, folders and files", *ONE)
     assert restarted(server, before) == []
     run = play.converge(*ONE)
-    assert "Configure | Lay links, folders and files" not in [task for task, _ in run.tasks("changed")]
+    assert "Configure | Lay links, folders and files" not in [task for task, _item in run.tasks("changed")]
     assert restarted(server, before) == ["zeo-pyams.service"]
 
 
@@ -75,7 +75,7 @@ def test_an_older_release_and_an_absent_instance_can_be_had_and_left_again(play,
     assert host.file("/var/lib/zodb/reports/reports/Data.fs").exists
 
     run = play.converge(*ONE)
-    assert not [task for task, _ in run.tasks("changed") if task.startswith("Build | ")]
+    assert not [task for task, _item in run.tasks("changed") if task.startswith("Build | ")]
     assert host.check_output("readlink %s", link) == newest
     assert client.read("pyams", "written") == "by the old release"
     assert client.read("reports", "answer") == 42
