@@ -15,6 +15,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -123,6 +124,8 @@ def run(name, command, show):
             number for word, number in counts.items() if word not in ("passed", "deselected", "warning", "warnings")
         )
         failed = max(failed, unproven, 0 if passed else 1)
+    if code < 0:
+        print(f"----- {name} was killed by {signal.Signals(-code).name}")
     if failed and not show:
         print(
             f"----- {name}\n" + "".join(text.splitlines(keepends=True)[-LINES:]) + f"----- {name}, all of it in {log}"
