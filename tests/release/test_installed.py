@@ -18,7 +18,7 @@ from conftest import ROOT, TOOLS
 def ansible(place, tarball, user):
     """Run an Ansible command as a user who has nothing but the tarball, installed without a network.
 
-    Not even community.crypto: only certificates that the collection makes itself need it, so all else has to work without.
+    Not even community.crypto: only certificates made by the collection need it, all else has to work without.
     """
     collections = place / "collections"
     collections.mkdir()
