@@ -53,7 +53,7 @@ def write_while_the_server_is_killed(host):
             before = burst.acknowledged()
             server.kill("zeo-pyams")
             wait_for(lambda before=before: burst.acknowledged() > before, "a commit after the kill")
-            time.sleep(burst.seconds / 15)
+            time.sleep(2)
     return burst.result(), burst.check()
 
 

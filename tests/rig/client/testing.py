@@ -32,7 +32,8 @@ import yaml
 PYTHON = "/srv/pyams/bin/python"
 SCRIPT = "/srv/client/client.py"
 SOAK = os.environ.get("SOAK") == "1"
-BURST = 60 if SOAK else 20  # seconds
+# Seconds: under load three kills and restarts need most of it, and the writers must outlive them.
+BURST = 180 if SOAK else 60
 
 
 class ClientError(Exception):
