@@ -46,7 +46,7 @@ def others(host):
 
 def test_a_check_touches_nothing(host, play):
     before = intranet(host)
-    run = play.converge(*ONE, "--check", "--diff", sites=[PYAMS, INTRANET])
+    run = play.converge(*ONE, "--check", "--diff", sites=[INTRANET])
     assert intranet(host) == before
     changed = [task for task, _host in run.tasks("changed")]
     assert "Adopt | Unlink what the old tree put into the system" in changed
@@ -62,7 +62,7 @@ def test_what_does_not_fit_is_refused(host, play):
     )
     elsewhere = {**INTRANET, "storages": [{"name": "intranet", "path": "/srv/env/intranet/Data.fs"}]}
     legacy = {"name": "legacy", "adopt": "/srv/env/legacy", "address": "127.0.0.1:8400"}
-    run = play.run(*ONE, sites=[PYAMS, elsewhere, legacy])
+    run = play.run(*ONE, sites=[elsewhere, legacy])
     assert run.rc == 2
     for sentence in (
         "storages[0].path /srv/env/intranet/Data.fs is not that of /srv/env/intranet/etc/intranet-zeo.conf,"
@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_refused(host, play):
 
 def test_a_configuration_that_is_not_valid_leaves_the_old_server_and_its_links(host, play):
     before = intranet(host)
-    run = play.run(*ONE, sites=[PYAMS, {**INTRANET, "zconfig": "no-such-key 1"}])
+    run = play.run(*ONE, sites=[{**INTRANET, "zconfig": "no-such-key 1"}])
     assert run.rc == 2
     assert "'no-such-key' is not a known key name" in run.output
     assert intranet(host) == before
@@ -88,7 +88,7 @@ def test_an_adoption_that_was_interrupted_is_ended_by_the_next_run(host, play):
     host.check_output("install -d -g zeo -m 0775 /srv/shared")
     old = host.check_output("cat /srv/env/intranet/var/intranet-zeo.pid")
     started = host.file(OLD_LOG).content_string.count("created PID file")
-    play.interrupt("Configure | Lay links, folders and files", *ONE, sites=[PYAMS, INTRANET])
+    play.interrupt("Configure | Lay links, folders and files", *ONE, sites=[INTRANET])
     assert host.check_output("cat /srv/env/intranet/var/intranet-zeo.pid") == old
     found, before = content(host, "intranet", "/srv/sites/{}/zodb.conf")
     assert found == before
@@ -133,7 +133,7 @@ def test_absent_in_check_mode_touches_nothing(host, play):
 
 def test_absent_keeps_the_data_and_nothing_else(host, play):
     before = others(host)
-    play.converge(*ONE, sites=[PYAMS, {**INTRANET, "state": "absent"}, {**GONE, "state": "absent"}])
+    play.converge(*ONE, sites=[{**INTRANET, "state": "absent"}, {**GONE, "state": "absent"}])
     left = others(host)
     assert left == [path for path in before if path.startswith(("/srv", "/var"))]
     assert "/srv/shared/Gone.fs" in left
@@ -150,7 +150,7 @@ def test_absent_keeps_the_data_and_nothing_else(host, play):
 def test_remove_data_removes_the_entry_s_own_files_alone(host, play):
     absent = {**GONE, "state": "absent", "remove_data": True}
     before = host.check_output("find /srv/shared /var/log/zodb -maxdepth 1 | sort").splitlines()
-    play.converge(*ONE, sites=[PYAMS, absent])
+    play.converge(*ONE, sites=[absent])
     after = host.check_output("find /srv/shared /var/log/zodb -maxdepth 1 | sort").splitlines()
     assert sorted(set(before) - set(after)) == [
         "/srv/shared/Gone.fs",
@@ -162,5 +162,5 @@ def test_remove_data_removes_the_entry_s_own_files_alone(host, play):
         "/var/log/zodb/zeo-gone.log.2.gz",
     ]
     assert others(host) == ["/srv/shared/Gone.fs.mine", "/var/log/zodb/zeo-gone.mine"]
-    again = play.converge(*ONE, sites=[PYAMS, absent])
+    again = play.converge(*ONE, sites=[absent])
     assert again.tasks("changed") == []
