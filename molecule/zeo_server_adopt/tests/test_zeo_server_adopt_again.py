@@ -83,12 +83,19 @@ def test_a_configuration_that_is_not_valid_leaves_the_old_server_and_its_links(h
     assert intranet(host) == before
 
 
-def test_an_adoption_that_was_interrupted_is_ended_by_the_next_run(host, play):
+def test_a_daemon_that_does_not_stop_is_named_and_the_next_run_ends_the_adoption(host, play):
     # A folder in which others have files too, and which the server's account may write.
     host.check_output("install -d -g zeo -m 0775 /srv/shared")
     old = host.check_output("cat /srv/env/intranet/var/intranet-zeo.pid")
     started = host.file(OLD_LOG).content_string.count("created PID file")
-    play.interrupt("Configure | Lay links, folders and files", *ONE, sites=[INTRANET])
+    host.check_output("mv /srv/env/intranet/var/intranet.zdsock /srv/zdsock")
+    run = play.run(*ONE, sites=[INTRANET])
+    assert run.rc == 2
+    assert (
+        "adopt /srv/env/intranet has a server that goes on after /srv/env/intranet/etc/intranet-zdaemon.conf was used"
+        " to stop it; stop it yourself, then run this again."
+    ) in run.output
+    host.check_output("mv /srv/zdsock /srv/env/intranet/var/intranet.zdsock")
     assert host.check_output("cat /srv/env/intranet/var/intranet-zeo.pid") == old
     found, before = content(host, "intranet", "/srv/sites/{}/zodb.conf")
     assert found == before
