@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
-import time
 
 import pytest
 from testing import Application, Client, ClientError, Server, wait_for
@@ -53,7 +52,6 @@ def write_while_the_server_is_killed(host):
             before = burst.acknowledged()
             server.kill("zeo-pyams")
             wait_for(lambda before=before: burst.acknowledged() > before, "a commit after the kill")
-            time.sleep(2)
     return burst.result(), burst.check()
 
 
@@ -62,7 +60,8 @@ def test_no_acknowledged_commit_is_lost_when_the_server_is_killed_three_times(ho
         for outcomes, found in threads.map(write_while_the_server_is_killed, [hosts[name] for name in SERVERS]):
             print(outcomes, found)
             assert found["acknowledged"] == outcomes["commits"] > 8, "not every writer can have committed"
-            assert outcomes["errors"] > 0, "the writers did not notice the kills"
+            assert outcomes["interrupted"] > 0, "the writers did not notice the kills"
+            assert outcomes["errors"] == 0
 
 
 def test_a_blob_comes_back_as_it_was(client):

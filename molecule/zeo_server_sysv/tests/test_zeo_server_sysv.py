@@ -24,11 +24,11 @@ def test_a_commit_survives_a_restart(client, server):
 
 
 def test_no_acknowledged_commit_is_lost_when_the_server_is_killed(client, server):
-    with client.burst("pyams", seconds=8) as burst:
+    with client.burst("pyams") as burst:
         before = burst.acknowledged()
         server.kill("zeo-pyams")
         wait_for(lambda: burst.acknowledged() > before, "a commit after the kill")
-    assert burst.check()["acknowledged"] == burst.result()["commits"] > 80
+    assert burst.check()["acknowledged"] == burst.result()["commits"] > 8
 
 
 def test_the_init_script_says_what_is(host, server):

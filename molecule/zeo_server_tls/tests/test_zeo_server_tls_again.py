@@ -43,6 +43,12 @@ def changed(before, after):
     return sorted(path for path in {*before, *after} if before.get(path) != after.get(path))
 
 
+def not_interrupted_twice(burst, processes):
+    """Whether one restart is all that the writers noticed."""
+    found = burst.result()
+    return found["errors"] == 0 and found["interrupted"] <= processes
+
+
 def test_a_client_is_added_without_a_restart_and_taken_out_with_one(play, hosts, server):
     """Taken out by the next run too, if the one that did it ended before the restart."""
     new, other = Client(hosts["zodb-app"]), Client(hosts["zodb-debian12"])
@@ -60,7 +66,8 @@ def test_a_client_is_added_without_a_restart_and_taken_out_with_one(play, hosts,
         assert restarted(server, before) == ["zeo-blog.service"]
         with pytest.raises(ClientError, match="timed out waiting for connection"):
             stranger.read("blog", "answer")
-    assert burst.result()["errors"] == elsewhere.result()["errors"] == 0
+    assert not_interrupted_twice(burst, processes=2)
+    assert elsewhere.result()["interrupted"] == elsewhere.result()["errors"] == 0
     burst.check()
     assert server.host.file("/etc/zodb/tls/zeo-blog-revoked").content_string.endswith("UTC  zodb-app\n")
     assert new.read("pyams", "answer") == 42
@@ -81,7 +88,7 @@ def test_certificates_are_renewed_under_running_clients(play, hosts, server):
         "zodb-app": ["/etc/zodb/tls/client.crt"],
     }
     for burst in (one, other):
-        assert burst.result()["errors"] == 0
+        assert not_interrupted_twice(burst, processes=8)
         burst.check()
     for client in running:
         client.read("pyams", "answer")

@@ -28,14 +28,15 @@ from BTrees.IOBTree import IOBTree
 from BTrees.Length import Length
 from BTrees.OOBTree import OOBTree
 from persistent.mapping import PersistentMapping
+from transaction.interfaces import TransientError
 from ZODB.blob import Blob
 from ZODB.POSException import ConflictError, POSError
 
 # Zope's own schema for zope.conf, in which it defines <zodb_db>; an instance's file includes the emitted one.
 ZOPE_CONF = "instancehome {home}\n%include {conf}\n"
-# Of one try to commit. Unacknowledged: stored, but the server died before it said so. Errors: a lost server; an
-# application answers 503 and goes on.
-OUTCOMES = ("commits", "conflicts", "unacknowledged", "errors")
+# Of one try to commit. Unacknowledged: stored, but the server died before it said so. Interrupted: the server went away
+# during the transaction, which an application tries again.
+OUTCOMES = ("commits", "conflicts", "unacknowledged", "interrupted", "errors")
 PAUSE = 0.02  # seconds between a writer's tries; without it nine lost races for the counter are common
 
 
@@ -187,7 +188,8 @@ def hold(options):
 
 
 def burst(options):
-    """Write with several processes; an acknowledged commit is a line of the ledger before the next one starts."""
+    """Write with several processes until LEDGER.stop exists; an acknowledged commit is a line of the ledger before the
+    next one starts."""
     with root(options) as mapping:
         mapping.setdefault("burst", OOBTree())
         mapping.setdefault("burst-count", Length())
@@ -195,7 +197,7 @@ def burst(options):
             mapping["burst"].setdefault(f"{options.label}-{worker}", IOBTree())
         transaction.commit()
     command = [sys.executable, __file__, "--conf", options.conf, "--through", options.through, "write-burst"]
-    command += ["--seconds", str(options.seconds), options.ledger]
+    command += [options.ledger]
     workers = [
         subprocess.Popen([*command, f"{options.label}-{n}"], stdout=subprocess.PIPE) for n in range(options.processes)
     ]
@@ -213,11 +215,11 @@ def write_burst(options):
     """Write as one process of a burst, each transaction an entry of its own and the counter of all."""
     totals = dict.fromkeys(OUTCOMES, 0)
     ledger = os.open(options.ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    end = time.monotonic() + options.seconds
+    end = Path(f"{options.ledger}.stop")
     number = 0
     with database(options) as opened:
         connection = opened.open()
-        while time.monotonic() < end:
+        while not end.exists():
             outcome = write_once(connection, options.worker, number)
             totals[outcome] += 1
             if outcome == "commits":
@@ -225,7 +227,7 @@ def write_burst(options):
                 os.fsync(ledger)
             if outcome in ("commits", "unacknowledged"):
                 number += 1
-            time.sleep(10 * PAUSE if outcome == "errors" else PAUSE)
+            time.sleep(10 * PAUSE if outcome in ("interrupted", "errors") else PAUSE)
         connection.close()
     say(**totals)
 
@@ -242,6 +244,8 @@ def write_once(connection, worker, number):
         transaction.commit()
     except ConflictError:
         return "conflicts"
+    except TransientError:
+        return "interrupted"
     except (POSError, OSError) as error:
         if "finished called wo lock" in str(error):
             return "conflicts"  # having resolved nine of one commit, ZEO's client finishes what it never voted
@@ -279,7 +283,6 @@ def main():
         added.set_defaults(function=function)
 
     key = ("key", {})
-    seconds = ("--seconds", {"type": float, "default": 15})
     ledger = ("ledger", {})
     command(commit, ("--note", {"default": ""}), ("pairs", {"nargs": "+", "metavar": "KEY=JSON"}))
     command(read, key)
@@ -288,9 +291,9 @@ def main():
     command(undo, ("note", {}))
     command(history)
     command(conflict)
-    command(hold, seconds)
-    command(burst, ("--processes", {"type": int, "default": 8}), seconds, ("--label", {"default": "w"}), ledger)
-    command(write_burst, seconds, ledger, ("worker", {}))
+    command(hold, ("--seconds", {"type": float, "default": 15}))
+    command(burst, ("--processes", {"type": int, "default": 8}), ("--label", {"default": "w"}), ledger)
+    command(write_burst, ledger, ("worker", {}))
     command(check_ledger, ledger)
     options = parser.parse_args()
     options.function(options)
