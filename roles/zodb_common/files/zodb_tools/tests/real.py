@@ -179,6 +179,7 @@ def write_settings(file: pathlib.Path, served: Server, /, *names: str, **changes
         "service": "zeo-test.service",
         "title": "Test site",
         "start_timeout": 10,
+        "transaction_timeout": 30,
         "certificates": [],
         "certificate_days": 20,
         "crl_days": 14,

@@ -41,7 +41,7 @@ def test_a_storage_in_use(serve, settings):
     size = server.data("pyams").stat().st_size
     assert re.fullmatch(
         rf"OK zeo-test/pyams: last commit \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC, {size / 1024:.1f} KB; disk \d+% free"
-        rf" \| size={size}B commit_age=\d+s clients=1 disk_free=[\d.]+%;0:;0:;0;100\n",
+        rf" \| size={size}B commit_age=\d+s clients=1 waiting=0 disk_free=[\d.]+%;0:;0:;0;100\n",
         result.stdout,
     )
 
@@ -154,6 +154,56 @@ def test_a_server_that_is_starting_is_waited_for(serve, settings):
     assert result.returncode == 2
     assert result.stdout.startswith(f"CRITICAL zeo-test/pyams: nobody listens on {server.address}; disk ")
     assert 0.5 < time.monotonic() - start < 5
+
+
+ZDAEMON = """\
+<runner>
+  program /usr/bin/timeout 1 sleep 9
+  socket-name {folder}/zdsock
+  directory {folder}
+  transcript {folder}/zdaemon.log
+  daemon true
+  forever true
+</runner>
+"""
+
+
+def test_a_server_that_ends_again_and_again_is_not_waited_for(serve, settings, tmp_path):
+    server = serve("pyams")
+    server.stop()
+    conf = tmp_path / "zdaemon.conf"
+    conf.write_text(ZDAEMON.format(folder=tmp_path))
+    assert command("zdaemon", "-C", conf, "start").returncode == 0
+    try:
+        begin = time.monotonic()
+        (found,) = health(settings(server, zdaemon=str(conf)), "--wait", "100", code=2)
+        assert time.monotonic() - begin < 60
+    finally:
+        command("zdaemon", "-C", conf, "stop")
+    assert found["problems"] == ["zeo-test starts and ends again, 3 times while it was waited for; read its log"]
+
+
+def test_a_commit_lock_that_is_held_for_too_long(serve, settings):
+    server = serve("pyams")
+    server.fill("pyams")
+    (free,) = health(settings(server), code=0)
+    assert (free["locked"], free["waiting"]) == (None, 0)
+    storage = ZODB.config.storageFromString(server.section("pyams"))
+    meta = transaction.TransactionManager().begin()
+    storage.tpc_begin(meta)
+    storage.tpc_vote(meta)
+    (held,) = health(settings(server, transaction_timeout=60), code=0)
+    assert 0 <= held["locked"] < 5
+    time.sleep(5.5)
+    (found,) = health(settings(server, transaction_timeout=0), code=2)
+    (sentence,) = found["problems"]
+    assert re.fullmatch(
+        r"a client holds the commit lock for \d+ s, 0 s are allowed, and 0 others wait; restart zeo-test.service",
+        sentence,
+    )
+    storage.tpc_abort(meta)
+    storage.close()
+    health(settings(server, transaction_timeout=0), code=0)
 
 
 def test_of_several_addresses_one_has_to_answer(serve, settings):

@@ -16,6 +16,7 @@ GOOD = """\
 service = "zeo-pyams.service"
 title = "PyAMS storage"
 start_timeout = 60
+transaction_timeout = 30
 certificates = ["/etc/zodb/tls/zeo-pyams.crt"]
 certificate_days = 30
 crl_days = 14

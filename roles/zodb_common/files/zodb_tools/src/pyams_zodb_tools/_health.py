@@ -9,7 +9,8 @@ unpickles nothing. Watched as well: the days left of certificates and CRLs, whet
 ones than the files hold, the disk, the last pack.
 
 One line for each storage, "STATUS SERVICE/STORAGE: text | performance data", or with --json a list of objects.
-With --wait, a server that is still starting gets so many seconds to listen, start_timeout of the file if none is given.
+With --wait, a server that is still starting gets so many seconds to listen, start_timeout of the file if none is given;
+one that ends again and again meanwhile is not waited for any longer.
 
 Exit status, of several storages the worst in this order: 2 CRITICAL, 3 UNKNOWN (also wrong usage or configuration),
 1 WARNING, 0 OK.
@@ -23,6 +24,7 @@ import datetime
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -40,6 +42,8 @@ OK, WARNING, CRITICAL, UNKNOWN = range(4)
 _NAMES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 _BADNESS = (OK, WARNING, UNKNOWN, CRITICAL)
 _POLL = 0.5  # seconds between two looks for a server that is starting
+_ENDS = 3  # so often it may end meanwhile
+_LOCK_GRACE = 5  # seconds beyond transaction_timeout, in which a server takes the commit lock away
 _DAY = 86400
 
 
@@ -120,6 +124,8 @@ class Finding:
             "empty": None,
             "size": None,  # bytes
             "clients": None,
+            "waiting": None,  # transactions that wait for the commit lock
+            "locked": None,  # seconds since the commit lock was taken; null while it is free
             "disks": [],  # path, free (bytes), free_percent
             "certificates": [],  # path, name, crl, ends (seconds since the epoch, null: never), days_left
             "restart_needed": None,
@@ -138,7 +144,7 @@ class Finding:
         answer = how = None
         try:
             how = _server.client(self.settings, self.storage)
-            answer = _reach(how, deadline)
+            answer = self._reach(how, deadline)
             self._open(how, answer)
         except Misconfigured as error:
             self.problem(UNKNOWN, str(error))
@@ -149,7 +155,7 @@ class Finding:
         self._look_at_pack()
 
     def _open(self, how: _server.Client, answer: _server.Answer) -> None:
-        self.facts["clients"] = answer.storages[how.storage].get("connections")
+        self._look_at_lock(answer.storages[how.storage])
         with _limit(how.timeout), _server.opened(how, answer, read_only=True) as client:
             last = client.lastTransaction()
             self.facts["empty"] = last == ZODB.utils.z64
@@ -161,6 +167,34 @@ class Finding:
                 client.load(ZODB.utils.z64)
             except ZODB.POSException.POSKeyError:
                 self.problem(CRITICAL, "there are transactions, but no root object")
+
+    def _reach(self, how: _server.Client, deadline: float) -> _server.Answer:
+        starts = set()
+        while True:
+            try:
+                return _server.reach(how, read_only=True)
+            except NotListening:
+                if time.monotonic() + _POLL > deadline:
+                    raise
+            starts |= {_start(self.settings)} - {None}
+            if len(starts) > _ENDS:
+                service = self.settings.service.removesuffix(".service")
+                raise Failure(f"{service} starts and ends again, {_ENDS} times while it was waited for; read its log")
+            time.sleep(_POLL)
+
+    def _look_at_lock(self, statistics: dict) -> None:
+        self.facts["clients"] = statistics.get("connections")
+        self.facts["waiting"] = waiting = statistics.get("waiting")
+        if not statistics.get("lock_time"):
+            return
+        self.facts["locked"] = locked = round(max(0, time.time() - statistics["lock_time"]), 1)
+        allowed = self.settings.transaction_timeout
+        if locked > allowed + _LOCK_GRACE:
+            self.problem(
+                CRITICAL,
+                f"a client holds the commit lock for {locked:.0f} s, {allowed} s are allowed, and {waiting} others wait; "
+                f"restart {self.settings.service}",
+            )
 
     def _look_at_certificates(self, how: _server.Client | None, answer: _server.Answer | None) -> None:
         settings, now = self.settings, time.time()
@@ -296,6 +330,8 @@ class Finding:
             yield f"commit_age={max(0, time.time() - facts['last_commit']):.0f}s"
         if facts["clients"] is not None:
             yield f"clients={facts['clients']}"
+        if facts["waiting"] is not None:
+            yield f"waiting={facts['waiting']}"
         for label, disk in zip(("disk_free", "blob_disk_free"), facts["disks"], strict=False):
             limit = self.storage.disk_warning
             yield f"{label}={disk['free_percent']}%;{limit}:;{limit / 2:g}:;0;100"
@@ -312,16 +348,6 @@ class Finding:
     def _least_days(self, crl: bool) -> float | None:
         found = [entry["days_left"] for entry in self.facts["certificates"] if entry["crl"] == crl]
         return min((left for left in found if left is not None), default=None)
-
-
-def _reach(how: _server.Client, deadline: float) -> _server.Answer:
-    while True:
-        try:
-            return _server.reach(how, read_only=True)
-        except NotListening:
-            if time.monotonic() + _POLL > deadline:
-                raise
-            time.sleep(_POLL)
 
 
 @contextlib.contextmanager
@@ -341,15 +367,31 @@ def _limit(seconds: int):
 
 def _started(service: str) -> float | None:
     """Return when systemd started the service, seconds since the epoch; None without systemd or such a service."""
+    microseconds = _systemd(service, "ExecMainStartTimestampMonotonic")
+    return time.time() - (time.monotonic() - microseconds / 1e6) if microseconds else None
+
+
+def _start(settings: _settings.Settings) -> int | None:
+    """Return a number that is another one after each start of the server; None where nobody can tell."""
+    if not settings.zdaemon:
+        return _systemd(settings.service, "NRestarts")
+    command = [os.path.join(os.path.dirname(sys.executable), "zdaemon"), "-C", settings.zdaemon, "status"]
+    found = re.search(r"pid=(\d+)", _output(command))  # "program running; pid=4242"
+    return int(found[1]) if found else None
+
+
+def _systemd(service: str, name: str) -> int | None:
     if not os.path.isdir("/run/systemd/system"):
         return None
-    command = ["systemctl", "show", "--value", "--property=ExecMainStartTimestampMonotonic", "--", service]
+    output = _output(["systemctl", "show", "--value", f"--property={name}", "--", service]).strip()
+    return int(output) if output.isdecimal() else None
+
+
+def _output(command: list[str]) -> str:
     try:
-        output = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
-        ago = time.monotonic() - int(output) / 1e6
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None
-    return None if int(output) == 0 else time.time() - ago
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 def _told_start(answer: _server.Answer) -> float | None:

@@ -70,7 +70,7 @@ def pack(settings: _settings.Settings, storage: _settings.Storage) -> int:
         before = read_record(storage.path) or {}
     record = {
         "storage": storage.name,
-        "outcome": "packed",  # or failed, misconfigured, no space, locked
+        "outcome": "packed",  # or failed, misconfigured, no space
         "error": None,
         "started": time.time(),
         "finished": None,
@@ -89,7 +89,7 @@ def pack(settings: _settings.Settings, storage: _settings.Storage) -> int:
             _pack(_server.client(settings, storage), storage)
     except Failure as failure:
         status = _STATUS.get(type(failure), 1)
-        record.update(outcome=_OUTCOMES[status], error=str(failure))
+        record.update(outcome=_OUTCOMES.get(status), error=str(failure))
     except KeyboardInterrupt as error:
         status, stopped = 1, error
         record.update(outcome="failed", error="zodb-pack was stopped; the server goes on with the pack that it began")
@@ -101,7 +101,10 @@ def pack(settings: _settings.Settings, storage: _settings.Storage) -> int:
     if status == 0:
         record["last_success"] = record["finished"]
     _say(f"{storage.name}: {_summary(record)}")
-    _write_record(storage, record)
+    # A pack that another job held off says nothing of the storage: the record of the one before goes on to hold.
+    kept = status == _STATUS[Locked]
+    if not kept:
+        _write_record(storage, record)
     if settings.mail.report:
         try:
             _send(settings, _report(settings, storage, record))
@@ -110,13 +113,14 @@ def pack(settings: _settings.Settings, storage: _settings.Storage) -> int:
             record["report"] = f"the report could not be sent by {settings.mail.server}: {reason(error)}"
             _say(f"{storage.name}: {record['report']}")
             status = status or 5
-        _write_record(storage, record)
+        if not kept:
+            _write_record(storage, record)
     if stopped:
         raise stopped
     return status
 
 
-_OUTCOMES = {1: "failed", 2: "misconfigured", 3: "locked", 4: "no space"}
+_OUTCOMES = {1: "failed", 2: "misconfigured", 4: "no space"}
 
 
 def read_record(path: str) -> dict | None:

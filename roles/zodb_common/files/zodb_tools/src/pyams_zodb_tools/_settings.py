@@ -48,6 +48,7 @@ class Settings:
     service: str
     title: str
     start_timeout: int
+    transaction_timeout: int
     certificates: list[str]
     certificate_days: int
     crl_days: int
@@ -55,6 +56,7 @@ class Settings:
     storages: list[Storage]
     file: str = ""  # where they come from; not a key
     user: str | None = None
+    zdaemon: str | None = None  # the file of the daemon manager that runs the server, where it is not systemd
 
     def only(self, name: str | None) -> list[Storage]:
         """Return all storages, or the one of that name. Raises Misconfigured where there is none."""
