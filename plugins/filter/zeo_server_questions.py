@@ -40,8 +40,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description: >-
-    C(users), C(groups), C(python), C(paths), C(listens), C(file_storages), C(certificates), C(wheelhouse) (null for
-    none) and C(read), for the options of these names.
+    C(users), C(groups), C(python), C(paths), C(folders), C(listens), C(file_storages), C(certificates), C(wheelhouse)
+    (null for none) and C(read), for the options of these names.
   type: dict
 """
 

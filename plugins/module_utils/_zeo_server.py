@@ -86,6 +86,7 @@ def questions(entries: list[dict], settings: dict) -> dict:
         "listens": [instance["address"] for instance in present],
         "file_storages": sorted({storage["path"] for storage in storages}),
         "certificates": certificates,
+        "folders": sorted({storage["blob_dir"] for instance in present for storage in instance["storages"]}),
         "wheelhouse": settings["wheelhouse"],
         "read": sorted(
             {path for instance in instances for path in _zeo_server_host.own_files(instance)}
@@ -157,11 +158,19 @@ def _completed(entry: dict, settings: dict) -> dict:
         pack["enabled"] = not instance["adopt"] and not any(storage["read_only"] for storage in instance["storages"])
     if pack["gc"] is None:
         pack["gc"] = len(instance["storages"]) == 1
+    if pack["keep_old"] is None:
+        pack["keep_old"] = all(_beside(storage) for storage in instance["storages"])
     instance.update(_zeo_layout.locate(instance, settings))
     for storage in instance["storages"]:
         storage["served"] = _rendered(_zeo_layout.served, storage, instance)[0]
         storage["asked"] = _rendered(_zeo_layout.asked, storage, instance)[0] if at else None
     return instance
+
+
+def _beside(storage: dict) -> bool:
+    """Whether the server may write in the folder that holds blob_dir, where a pack puts the old blobs."""
+    folder = posixpath.dirname(storage["path"])
+    return posixpath.dirname(storage["blob_dir"]) == folder or inside(posixpath.dirname(storage["blob_dir"]), folder)
 
 
 def _rendered(render: Callable[[dict, dict], str], storage: dict, instance: dict) -> tuple[str | None, str | None]:
@@ -511,10 +520,6 @@ def _storage_rules(entry: dict, instance: dict) -> Iterator[str]:
             yield f"storages[{number}].name {wrong_storage_name(storage['name'])}"
 
 
-# Files that FileStorage and the pack write beside Data.fs.
-_COMPANIONS = (".index", ".index_tmp", ".lock", ".tmp", ".old", ".pack", ".pack-lock", ".pack.json")
-
-
 def _given(entry: dict, number: int, key: str) -> bool:
     """Whether a storage's value was written, and not derived from one that has a sentence of its own."""
     return bool(entry["storages"]) and entry["storages"][number][key] is not None
@@ -580,7 +585,7 @@ def _claim_rules(index: int, entries: list[dict], instances: list[dict]) -> Iter
 def _path_claim(option: str, storage: dict, whose: str, other: dict) -> Iterator[str]:
     path = f"{option}.path {storage['path']}"
     for one, base in ((storage["path"], other["path"]), (other["path"], storage["path"])):
-        if one in [base + companion for companion in _COMPANIONS]:
+        if one in [base + suffix for suffix in _zeo_layout.DATA_SUFFIXES]:
             yield (
                 f"{path} and {other['path']} of {whose} overwrite each other, since ZODB writes {one} beside {base}; "
                 "rename one."
@@ -702,6 +707,12 @@ def _pack_rules(instance: dict) -> Iterator[str]:
     for number, mail in enumerate(pack["report"]):
         if wrong_mail(mail):
             yield f"pack.report[{number}] {wrong_mail(mail)}"
+    for number, storage in enumerate(instance["storages"] if pack["keep_old"] else []):
+        if not _beside(storage):
+            yield (
+                f"pack.keep_old true puts old blobs into {storage['blob_dir']}.old, in a folder where the server may "
+                f"not write; set it to false, or put storages[{number}].blob_dir beside its path."
+            )
     frozen = [storage["name"] for storage in instance["storages"] if storage["read_only"]]
     if pack["enabled"] and frozen:
         yield (

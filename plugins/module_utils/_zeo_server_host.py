@@ -387,6 +387,11 @@ def _data_rules(
         )
     elif about["exists"] and about["size"] and about["magic"] != "FS30":
         yield f"{path} is no FileStorage, it does not begin with FS30; name another file."
+    elif not about["exists"] and any(name.startswith("0x") for name in host["folders"][storage["blob_dir"]] or []):
+        yield (
+            f"{path} is not there, and storages[{number}].blob_dir {storage['blob_dir']} holds blobs; put the file "
+            "back, or move the blobs away."
+        )
     if about["exists"] and info["type"] == "file" and about["owner"] != account.user:
         yield (
             f"{path} belongs to {about['owner']}:{about['group']}, and the server runs as {account.user}; "

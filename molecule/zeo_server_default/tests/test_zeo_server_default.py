@@ -239,6 +239,24 @@ def test_health_is_critical_while_the_server_is_gone(host):
     assert text.startswith("CRITICAL zeo-catalog/products: nobody listens on 127.0.0.1:8101")
 
 
+BREAK = """\
+mkdir -p {folder}
+printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' >{folder}/broken.conf
+systemctl daemon-reload && systemctl restart zeo-reports
+"""
+
+
+def test_a_server_that_ends_at_each_start_is_told_long_before_start_timeout(hosts):
+    host, folder = hosts["zodb-debian13"], "/run/systemd/system/zeo-reports.service.d"
+    host.check_output(BREAK.format(folder=folder))
+    try:
+        done = host.run("timeout 60 " + HEALTH + " --wait", "reports", "reports")
+    finally:
+        host.check_output("rm -r %s && systemctl daemon-reload && systemctl restart zeo-reports", folder)
+    assert done.rc == 2
+    assert "zeo-reports starts and ends again, 3 times while it was waited for; read its log" in done.stdout
+
+
 # A PyAMS site --------------------------------------------------------------------------------------------------------
 
 

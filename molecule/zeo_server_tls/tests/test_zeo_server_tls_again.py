@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from test_zeo_server_tls import APPLICATIONS, SERVER, guest
-from testing import Client, ClientError, Server
+from testing import Application, Client, ClientError, Server
 
 UNITS = ["zeo-pyams.service", "zeo-blog.service"]
 PIN = "Configure | Admit the clients in the list, and nobody else"
@@ -18,6 +18,16 @@ SERVER_ALONE = ["--limit", SERVER]
 def server(hosts):
     """The services on the servers' host."""
     return Server(hosts[SERVER])
+
+
+@pytest.fixture(scope="module")
+def site(hosts):
+    """A PyAMS site of two processes over the storage "pyams" of the other host."""
+    application = Application(hosts["zodb-app"], "pyams")
+    application.upgrade()
+    application.start()
+    yield application
+    application.stop()
 
 
 def sites(play, name, **changes):
@@ -73,11 +83,28 @@ def test_a_client_is_added_without_a_restart_and_taken_out_with_one(play, hosts,
     assert new.read("pyams", "answer") == 42
 
 
-def test_certificates_are_renewed_under_running_clients(play, hosts, server):
+@pytest.mark.parametrize("event", ["a kill", "a restart", "a pack"])
+def test_a_pyams_site_survives(site, server, event):
+    one, two = site.ports
+    pids = site.pids()
+    site.put(one, "before", event)
+    {
+        "a kill": lambda: server.kill("zeo-pyams.service"),
+        "a restart": lambda: server.restart("zeo-pyams.service"),
+        "a pack": lambda: server.run("pack-zeo-pyams.service"),
+    }[event]()
+    assert site.get(two, "before") == event
+    site.put(two, "after", event)
+    assert site.get(one, "after") == event
+    assert site.pids() == pids
+
+
+def test_certificates_are_renewed_under_running_clients(play, hosts, server, site):
     names = [SERVER, *APPLICATIONS]
     running = [Client(hosts[name]) for name in APPLICATIONS]
     old = {name: certificates(hosts, name) for name in names}
-    before = server.pids(*UNITS)
+    before, applications = server.pids(*UNITS), site.pids()
+    site.put(site.ports[0], "before", "a renewal")
     due = sites(play, "pyams", days=900, renew_days=850)  # 824 and a bit are left
     with running[0].burst("pyams") as one, running[1].burst("pyams") as other:
         play.converge(sites=due)
@@ -92,6 +119,10 @@ def test_certificates_are_renewed_under_running_clients(play, hosts, server):
         burst.check()
     for client in running:
         client.read("pyams", "answer")
+    assert site.get(site.ports[1], "before") == "a renewal"
+    site.put(site.ports[1], "after", "a renewal")
+    assert site.get(site.ports[0], "after") == "a renewal"
+    assert site.pids() == applications
     assert play.converge(sites=due).tasks("changed") == []
 
 

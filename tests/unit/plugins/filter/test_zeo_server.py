@@ -107,6 +107,18 @@ ADOPTED = {"name": "pyams", "path": "/srv/pyams/var/Data.fs", "blob_dir": "/srv/
             id="an adopted tree with a storage's name",
         ),
         pytest.param(
+            {"storages": [{"name": "a"}, {"name": "b", "blob_dir": "/disk/b"}]},
+            {},
+            {"pack": {"keep_old": False}},
+            id="old blobs are not kept where the server may not write",
+        ),
+        pytest.param(
+            {"storages": [{"name": "a", "blob_dir": "/var/lib/zodb/pyams/a/disk/blobs"}]},
+            {},
+            {"pack": {"keep_old": True}},
+            id="old blobs are kept below the storage's folder",
+        ),
+        pytest.param(
             {"storages": [{"name": "a", "read_only": True}]},
             {},
             {"pack": {"enabled": False}},
@@ -1249,6 +1261,18 @@ def test_complete_entries_stay_as_they_are(written, settings):
             {},
             [PYAMS + "pack.report[1] root is no mail address; write name@host, such as root@localhost."],
             id="pack report",
+        ),
+        pytest.param(
+            one(storages=[{"name": "a", "blob_dir": "/srv/blobs/a"}], pack={"keep_old": True}),
+            {},
+            [
+                PYAMS
+                + (
+                    "pack.keep_old true puts old blobs into /srv/blobs/a.old, in a folder where the server may not "
+                    "write; set it to false, or put storages[0].blob_dir beside its path."
+                )
+            ],
+            id="old blobs where the server may not write",
         ),
         pytest.param(
             one(storages=[{"name": "a"}, {"name": "b", "read_only": True}], pack={"enabled": True}),

@@ -508,6 +508,19 @@ def tree(text=OLDTEXT, **about):
         pytest.param(
             one(),
             {},
+            {"folders": {"/var/lib/zodb/pyams/pyams/blobs": [".layout", "0x00", "tmp"]}},
+            [
+                PYAMS
+                + (
+                    "storages[0].path /var/lib/zodb/pyams/pyams/Data.fs is not there, and storages[0].blob_dir "
+                    "/var/lib/zodb/pyams/pyams/blobs holds blobs; put the file back, or move the blobs away."
+                )
+            ],
+            id="blobs without their data",
+        ),
+        pytest.param(
+            one(),
+            {},
             data("PK34"),
             [
                 PYAMS

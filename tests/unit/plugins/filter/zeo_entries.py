@@ -112,7 +112,7 @@ def virgin(questions):
             path: {**nothing, **(there("directory", mode="0755", **ROOT) if path in SYSTEM else {})}
             for path in questions["paths"]
         },
-        "folders": {},
+        "folders": dict.fromkeys(questions["folders"]),
         "listens": {address: {"in_use": False, "error": None, **process} for address in questions["listens"]},
         "services": {},
         "file_storages": {path: dict(storage) for path in questions["file_storages"]},

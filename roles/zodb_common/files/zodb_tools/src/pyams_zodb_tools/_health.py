@@ -192,8 +192,8 @@ class Finding:
         if locked > allowed + _LOCK_GRACE:
             self.problem(
                 CRITICAL,
-                f"a client holds the commit lock for {locked:.0f} s, {allowed} s are allowed, and {waiting} others wait; "
-                f"restart {self.settings.service}",
+                f"a client holds the commit lock for {locked:.0f} s, {allowed} s are allowed, and {waiting} others "
+                f"wait; restart {self.settings.service}",
             )
 
     def _look_at_certificates(self, how: _server.Client | None, answer: _server.Answer | None) -> None:
