@@ -10,7 +10,7 @@ SCENARIO (of the part molecule) and TARGET (a file or folder of the part integra
 
 from __future__ import annotations
 
-import concurrent.futures
+import dataclasses
 import os
 import pathlib
 import re
@@ -18,11 +18,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+
+import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LOG = ROOT / ".cache" / "log"
 LINES = 300  # of a failed check's output
+WORKERS = 3  # checks at a time: one of three mostly waits for its hosts, which leaves two cores busy
 PYTEST = ["pytest", "-q"]
 # What depends most on the versions of Python and ansible-core: templates, a module's run, the roles as installed.
 NEWEST = {
@@ -33,52 +37,76 @@ NEWEST = {
 COUNTS = re.compile(r"^(?:=+ )?(?=.*\bin [\d.]+s)((?:\d+ [a-z]+(?:, )?)+) in [\d.]+s", re.MULTILINE)
 
 
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """A command that passes or fails. hosts: names of test hosts that no other check may have at the same time."""
+
+    name: str
+    command: list[str]
+    hosts: frozenset[str] = frozenset()
+
+
 def molecule():
-    """Return a check for each scenario, or for that of SCENARIO."""
+    """Return a check for each scenario, or for that of SCENARIO: hosts first, then the one with the most tests."""
     chosen = os.environ.get("SCENARIO")
-    names = [chosen] if chosen else sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
-    return [(f"molecule {name}", ["tests/rig/rig", "molecule", "test", "-s", name]) for name in names]
+    files = [path for path in ROOT.glob("molecule/*/molecule.yml") if chosen in (None, path.parent.name)]
+    if not files:
+        raise SystemExit(f"molecule: there is no scenario {chosen}.")
+
+    def order(file):
+        tests = sum(path.read_text(encoding="utf-8").count("def test_") for path in file.parent.glob("tests/*.py"))
+        return file.parent.name != "hosts", -tests
+
+    return [scenario(file) for file in sorted(files, key=order)]
+
+
+def scenario(file):
+    """Return the check of a molecule.yml."""
+    platforms = yaml.safe_load(file.read_text(encoding="utf-8"))["platforms"]
+    name = file.parent.name
+    command = ["tests/rig/rig", "molecule", "test", "-s", name]
+    return Check(f"molecule {name}", command, frozenset(platform["name"] for platform in platforms))
 
 
 def unit():
     """Return the unit tests: of the collection, of what runs on hosts with the oldest Python, of the tools."""
     tools = "roles/zodb_common/files/zodb_tools"
-    checks = [("unit", [*PYTEST, "tests/unit"])]
+    checks = [Check("unit", [*PYTEST, "tests/unit"])]
     if shutil.which(".cache/oldest/bin/python"):
         modules = [f"tests/unit/plugins/{kind}" for kind in ("module_utils", "modules")]
         present = [path for path in modules if (ROOT / path).exists()]
         checks.append(
-            ("unit, Python 3.9", [".cache/oldest/bin/python", "-m", *PYTEST, "-p", "no:cacheprovider", *present])
+            Check("unit, Python 3.9", [".cache/oldest/bin/python", "-m", *PYTEST, "-p", "no:cacheprovider", *present])
         )
-    return [*checks, ("tools", [".cache/tools/bin/python", "-m", *PYTEST, "--rootdir", tools, f"{tools}/tests"])]
+    return [*checks, Check("tools", [".cache/tools/bin/python", "-m", *PYTEST, "--rootdir", tools, f"{tools}/tests"])]
 
 
 PARTS = {
     "lint": lambda: [
-        ("yamllint", ["yamllint", "--strict", "."]),
-        ("ruff check", ["ruff", "check", "--output-format", "concise", "."]),
-        ("ruff format", ["ruff", "format", "--check", "."]),
-        ("ansible-lint", ["ansible-lint", "--strict"]),
-        ("changelog", ["antsibull-changelog", "lint"]),
+        Check("yamllint", ["yamllint", "--strict", "."]),
+        Check("ruff check", ["ruff", "check", "--output-format", "concise", "."]),
+        Check("ruff format", ["ruff", "format", "--check", "."]),
+        Check("ansible-lint", ["ansible-lint", "--strict"]),
+        Check("changelog", ["antsibull-changelog", "lint"]),
     ],
     "docs": lambda: [
-        (
+        Check(
             "documentation",
             ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs", "self", "."],
         ),
-        ("READMEs", [sys.executable, "tests/readmes.py"]),
+        Check("READMEs", [sys.executable, "tests/readmes.py"]),
     ],
-    "sanity": lambda: [("ansible-test sanity", ["tests/rig/ansible-test", "sanity", "--venv"])],
+    "sanity": lambda: [Check("ansible-test sanity", ["tests/rig/ansible-test", "sanity", "--venv"])],
     "unit": unit,
-    "integration": lambda: [("integration", [*PYTEST, os.environ.get("TARGET", "tests/integration")])],
-    "release": lambda: [("release", [*PYTEST, "tests/release"])],
+    "integration": lambda: [Check("integration", [*PYTEST, os.environ.get("TARGET", "tests/integration")])],
+    "release": lambda: [Check("release", [*PYTEST, "tests/release"])],
     "newest": lambda: [
-        (f"Python 3.13 {what}", ["tests/rig/rig", "tests/rig/newest", *PYTEST, "-p", "no:cacheprovider", *paths])
+        Check(f"Python 3.13 {what}", ["tests/rig/rig", "tests/rig/newest", *PYTEST, "-p", "no:cacheprovider", *paths])
         for what, paths in NEWEST.items()
     ],
     "molecule": molecule,
-    "cost": lambda: [("cost, in tasks", ["tests/rig/rig", *PYTEST, "tests/bench", "-k", "rarely"])],
-    "bench": lambda: [("bench", ["tests/rig/rig", *PYTEST, "-s", "tests/bench"])],
+    "cost": lambda: [Check("cost, in tasks", ["tests/rig/rig", *PYTEST, "tests/bench", "-k", "rarely"])],
+    "bench": lambda: [Check("bench", ["tests/rig/rig", *PYTEST, "-s", "tests/bench"])],
 }
 
 
@@ -92,8 +120,44 @@ def environment():
     return found
 
 
-def run(name, command, show):
+def drive(checks):
+    """Run the checks, WORKERS at a time, those with hosts first: they take longest. Return run()'s results by name."""
+    waiting = sorted(checks, key=lambda check: not check.hosts)
+    taken, results = set(), {}
+    free = threading.Condition()
+
+    def work():
+        while True:
+            with free:
+                while waiting:
+                    check = next((check for check in waiting if not check.hosts & taken), None)
+                    if check:
+                        break
+                    free.wait()
+                else:
+                    return
+                waiting.remove(check)
+                taken.update(check.hosts)
+            try:
+                results[check.name] = run(check, show=len(checks) == 1)
+            finally:
+                with free:
+                    taken.difference_update(check.hosts)
+                    free.notify_all()
+            seconds, _passed, failed = results[check.name]
+            print(f"{'failed' if failed else 'passed'} {check.name} ({seconds:.0f} s)", flush=True)
+
+    workers = [threading.Thread(target=work) for _worker in range(min(WORKERS, len(checks)))]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return results
+
+
+def run(check, show):
     """Run one check; return seconds, passed and failed."""
+    name, command = check.name, check.command
     log = LOG / f"{re.sub(r'[^A-Za-z0-9.]+', '-', name)}.log"
     start = time.monotonic()
     with log.open("w", encoding="utf-8") as file:
@@ -137,26 +201,13 @@ def main(parts):
     """Run the parts, print the table and the closing line."""
     LOG.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    lanes = [
-        [check for part in parts if (part == "molecule") is hosts for check in PARTS[part]()] for hosts in (False, True)
-    ]
-    checks = [*lanes[0], *lanes[1]]
-    results = {}
-
-    def drive(lane):
-        for name, command in lane:
-            results[name] = run(name, command, show=len(checks) == 1)
-            seconds, _passed, failed = results[name]
-            print(f"{'failed' if failed else 'passed'} {name} ({seconds:.0f} s)", flush=True)
-
-    # Scenarios share the names of their hosts, so they come one after the other; all else goes on beside them.
-    with concurrent.futures.ThreadPoolExecutor() as threads:
-        list(threads.map(drive, lanes))
+    checks = [check for part in parts for check in PARTS[part]()]
+    results = drive(checks)
     if len(checks) > 1:
         print(f"\n{'':28}{'seconds':>8}{'passed':>8}{'failed':>8}")
-        for name, _command in checks:
-            seconds, passed, failed = results[name]
-            print(f"{name:28}{seconds:8.0f}{passed:8}{failed:8}")
+        for check in checks:
+            seconds, passed, failed = results[check.name]
+            print(f"{check.name:28}{seconds:8.0f}{passed:8}{failed:8}")
         print(f"{'all':28}{time.monotonic() - start:8.0f}")
     passed = sum(result[1] for result in results.values())
     failed = sum(result[2] for result in results.values())

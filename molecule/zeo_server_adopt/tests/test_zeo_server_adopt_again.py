@@ -9,14 +9,14 @@ import pytest
 from test_zeo_server_adopt import content
 from testing import Client, Server
 
-ONE = ["--limit", "zodb-debian12"]
+ONE = ["--limit", "zodb-old"]
 PYAMS = {"name": "pyams", "adopt": "/srv/env/zeo_server"}
 INTRANET = {"name": "intranet", "address": "127.0.0.1:8200", "adopt": "/srv/env/intranet"}
 GONE = {
     "name": "gone",
     "address": "127.0.0.1:8300",
     "log": "file",
-    "tls": {"clients": ["zodb-debian12"]},
+    "tls": {"clients": ["zodb-old"]},
     "storages": [{"name": "gone", "path": "/srv/shared/Gone.fs", "blob_dir": "/srv/shared/gone-blobs"}],
 }
 OLD_LOG = "/srv/env/intranet/log/intranet-zeo.log"
@@ -26,7 +26,7 @@ SYSTEM = "/etc/cron.d /etc/init.d /etc/logrotate.d /etc/systemd /etc/zodb /opt/z
 @pytest.fixture
 def host(hosts):
     """The host with both trees."""
-    return hosts["zodb-debian12"]
+    return hosts["zodb-old"]
 
 
 def intranet(host):

@@ -20,16 +20,6 @@ def server(hosts):
     return Server(hosts[SERVER])
 
 
-@pytest.fixture(scope="module")
-def site(hosts):
-    """A PyAMS site of two processes over the storage "pyams" of the other host."""
-    application = Application(hosts["zodb-app"], "pyams")
-    application.upgrade()
-    application.start()
-    yield application
-    application.stop()
-
-
 def sites(play, name, **changes):
     """Return the instances of the play, with changes to what tls says of one."""
     entries = play.variables()["sites"]
@@ -83,47 +73,58 @@ def test_a_client_is_added_without_a_restart_and_taken_out_with_one(play, hosts,
     assert new.read("pyams", "answer") == 42
 
 
-@pytest.mark.parametrize("event", ["a kill", "a restart", "a pack"])
-def test_a_pyams_site_survives(site, server, event):
-    one, two = site.ports
-    pids = site.pids()
-    site.put(one, "before", event)
-    {
-        "a kill": lambda: server.kill("zeo-pyams.service"),
-        "a restart": lambda: server.restart("zeo-pyams.service"),
-        "a pack": lambda: server.run("pack-zeo-pyams.service"),
-    }[event]()
-    assert site.get(two, "before") == event
-    site.put(two, "after", event)
-    assert site.get(one, "after") == event
-    assert site.pids() == pids
+class TestPyAMSSite:
+    """A site of two processes. It must not outlive these tests: whom the server refuses, asks again without end."""
 
+    @pytest.fixture(scope="class")
+    def site(self, hosts):
+        """A PyAMS site of two processes over the storage "pyams" of the other host."""
+        application = Application(hosts["zodb-app"], "pyams")
+        application.upgrade()
+        application.start()
+        yield application
+        application.stop()
 
-def test_certificates_are_renewed_under_running_clients(play, hosts, server, site):
-    names = [SERVER, *APPLICATIONS]
-    running = [Client(hosts[name]) for name in APPLICATIONS]
-    old = {name: certificates(hosts, name) for name in names}
-    before, applications = server.pids(*UNITS), site.pids()
-    site.put(site.ports[0], "before", "a renewal")
-    due = sites(play, "pyams", days=900, renew_days=850)  # 824 and a bit are left
-    with running[0].burst("pyams") as one, running[1].burst("pyams") as other:
-        play.converge(sites=due)
-        assert restarted(server, before) == ["zeo-pyams.service"]
-    assert {name: changed(old[name], certificates(hosts, name)) for name in names} == {
-        SERVER: ["/etc/zodb/tls/zeo-pyams.crt"],
-        "zodb-debian12": ["/etc/zodb/tls/client.crt"],
-        "zodb-app": ["/etc/zodb/tls/client.crt"],
-    }
-    for burst in (one, other):
-        assert not_interrupted_twice(burst, processes=8)
-        burst.check()
-    for client in running:
-        client.read("pyams", "answer")
-    assert site.get(site.ports[1], "before") == "a renewal"
-    site.put(site.ports[1], "after", "a renewal")
-    assert site.get(site.ports[0], "after") == "a renewal"
-    assert site.pids() == applications
-    assert play.converge(sites=due).tasks("changed") == []
+    @pytest.mark.parametrize("event", ["a kill", "a restart", "a pack"])
+    def test_it_survives(self, site, server, event):
+        one, two = site.ports
+        pids = site.pids()
+        site.put(one, "before", event)
+        {
+            "a kill": lambda: server.kill("zeo-pyams.service"),
+            "a restart": lambda: server.restart("zeo-pyams.service"),
+            "a pack": lambda: server.run("pack-zeo-pyams.service"),
+        }[event]()
+        assert site.get(two, "before") == event
+        site.put(two, "after", event)
+        assert site.get(one, "after") == event
+        assert site.pids() == pids
+
+    def test_it_and_other_clients_run_on_when_certificates_are_renewed(self, play, hosts, server, site):
+        names = [SERVER, *APPLICATIONS]
+        running = [Client(hosts[name]) for name in APPLICATIONS]
+        old = {name: certificates(hosts, name) for name in names}
+        before, applications = server.pids(*UNITS), site.pids()
+        site.put(site.ports[0], "before", "a renewal")
+        due = sites(play, "pyams", days=900, renew_days=850)  # 824 and a bit are left
+        with running[0].burst("pyams", processes=2) as one, running[1].burst("pyams", processes=2) as other:
+            play.converge(sites=due)
+            assert restarted(server, before) == ["zeo-pyams.service"]
+        assert {name: changed(old[name], certificates(hosts, name)) for name in names} == {
+            SERVER: ["/etc/zodb/tls/zeo-pyams.crt"],
+            "zodb-debian12": ["/etc/zodb/tls/client.crt"],
+            "zodb-app": ["/etc/zodb/tls/client.crt"],
+        }
+        for burst in (one, other):
+            assert not_interrupted_twice(burst, processes=2)
+            burst.check()
+        for client in running:
+            client.read("pyams", "answer")
+        assert site.get(site.ports[1], "before") == "a renewal"
+        site.put(site.ports[1], "after", "a renewal")
+        assert site.get(site.ports[0], "after") == "a renewal"
+        assert site.pids() == applications
+        assert play.converge(sites=due).tasks("changed") == []
 
 
 def test_a_name_more_makes_a_new_certificate_of_that_server(play, hosts, server):
