@@ -11,6 +11,19 @@ version() { "$1" -c 'import platform; print(platform.python_version())' 2>/dev/n
 root=$(cd "$(dirname "$0")/.." && pwd)
 dir=$root/.quickstart
 
+# As root the role would add an account, an init script and a cron job to the system.
+if [ "$(id -u)" = 0 ]; then
+    folder=$root
+    while [ "$folder" != / ]; do
+        case $(stat -c %A "$folder") in *[xt]) folder=$(dirname "$folder") ;; *)
+            fail "for root all of it is done by nobody, who may not enter $folder; clone into another folder, such as /srv/pyams.zodb" ;;
+        esac
+    done
+    mkdir -p "$dir"
+    chown nobody "$dir"
+    exec setpriv --reuid=nobody --regid="$(id -g nobody)" --clear-groups env HOME="$dir" "$0" "$@"
+fi
+
 python=
 for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
     # Asked, not looked up: pyenv has commands for versions that it does not run.

@@ -25,10 +25,10 @@ SYSTEM = "/usr/local/bin:/usr/bin:/bin"
 class User:
     """An ordinary user with a home of its own, who runs commands in a folder of its own."""
 
-    def __init__(self, home):
+    def __init__(self, home, ordinary=True):
         self.home = home
         self.prefix = []
-        if os.geteuid() == 0:  # nobody, of no group: what it can do, everybody can
+        if os.geteuid() == 0 and ordinary:  # nobody, of no group: what it can do, everybody can
             self.prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
             for path in (home, *home.parents):
                 if path.owner() == "root" and path != path.parent:

@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
+import pwd
 import re
 import socket
 import subprocess
 import sys
 
 import pytest
+from conftest import User
 
 # A real one where there is one; elsewhere the answer that it would give is all that the script asks for.
 OLD = next(iter(sorted(pathlib.Path.home().glob(".pyenv/versions/3.[89].*/bin/python"))), None)
@@ -103,7 +106,10 @@ def test_a_port_in_use_is_told(clone, user):
     )
 
 
-def test_it_serves_a_copy_of_real_data(clone, user, address, place):
+def test_whoever_runs_the_tests_has_a_copy_of_real_data_served(clone, user, address, place):
+    """If that is root, nobody does it, so that nothing is added to the system."""
+    me, accounts = User(user.home, ordinary=False), [account.pw_name for account in pwd.getpwall()]
+    before = sorted(pathlib.Path("/etc").glob("*/*zeo-*"))
     data = place / "real"
     data.mkdir(mode=0o755)
     write = (
@@ -114,20 +120,35 @@ def test_it_serves_a_copy_of_real_data(clone, user, address, place):
         "    connection.root.blob = ZODB.blob.Blob(b'blue')\n"
     )
     subprocess.run([sys.executable, "-c", write, data], check=True)
-    if user.prefix:
-        subprocess.run(["chown", "-R", "65534:65534", data], check=True)
+    subprocess.run(["chmod", "-R", "a+rX", data], check=True)
     read = (
         "import sys, ZODB.config\n"
         "with ZODB.config.databaseFromURL(sys.argv[1]).transaction() as connection:\n"
         "    print(connection.root.answer, connection.root.blob.open().read())\n"
     )
     try:
-        done = user.run(
+        done = me.run(
             "make", "quickstart", "DATA=../real/Data.fs", "BLOBS=../real/blobs", f"ADDRESS={address}", cwd=clone
         )
         assert done.returncode == 0, done.stdout
         python = clone / ".quickstart" / "venvs" / "zeo-pyams" / "bin" / "python"
-        seen = user.run(python, "-c", read, clone / ".quickstart" / "etc" / "pyams" / "zodb.conf", cwd=user.home)
+        seen = me.run(python, "-c", read, clone / ".quickstart" / "etc" / "pyams" / "zodb.conf", cwd=user.home)
         assert seen.stdout == "42 b'blue'\n"
     finally:
-        user.run("make", "quickstart-stop", cwd=clone)
+        me.run("make", "quickstart-stop", cwd=clone)
+    assert (clone / ".quickstart").owner() == ("nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name)
+    assert [account.pw_name for account in pwd.getpwall()] == accounts
+    assert sorted(pathlib.Path("/etc").glob("*/*zeo-*")) == before
+
+
+def test_a_folder_that_nobody_may_enter_is_told_to_root(clone, user):
+    clone.parent.chmod(0o700)
+    done = User(user.home, ordinary=False).run("make", "quickstart", "PYTHON=/bin/false", cwd=clone)
+    assert done.returncode == 2
+    assert last_line(done) == (
+        f"quickstart: for root all of it is done by nobody, who may not enter {clone.parent}; clone into another "
+        "folder, such as /srv/pyams.zodb"
+        if os.geteuid() == 0
+        else "quickstart: no Python 3.11, 3.12 or 3.13 (/bin/false is none); "
+        "install one, or name it: make quickstart PYTHON=/path/to/python3.11"
+    )
