@@ -13,7 +13,7 @@ quickstart-stop:        ## Stop it
 	@playbooks/quickstart.sh stop
 
 test: units importer hosts     ## Everything that follows, but bench and soak
-	@.venv/bin/python tests/run.py lint docs sanity unit integration release cost newest molecule
+	@.venv/bin/python tests/run.py molecule lint docs sanity unit integration release cost newest
 
 lint: tools             ## yamllint, ruff, ansible-lint, the changelog
 	@.venv/bin/python tests/run.py lint
@@ -49,7 +49,7 @@ bench: tools hosts      ## What a run costs, as ratios
 	@.venv/bin/python tests/run.py bench
 
 soak: tools hosts       ## The scenarios and integration tests with the large numbers
-	@SOAK=1 .venv/bin/python tests/run.py integration molecule
+	@SOAK=1 .venv/bin/python tests/run.py molecule integration
 
 changelog: tools        ## Write CHANGELOG.rst out of the fragments, for the version of galaxy.yml
 	@PATH=$(CURDIR)/.venv/bin:$$PATH ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/.collections antsibull-changelog release --reload-plugins --update-existing
