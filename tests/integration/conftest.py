@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 
 import pytest
+import storages
+from storage_servers import Certificates, PostgreSQL, Zeo
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +38,54 @@ def application():
         subprocess.run([*pip, "--disable-pip-version-check", "--requirement", wanted], check=True)
         done.write_text(wanted.read_text())
     return folder
+
+
+@pytest.fixture(scope="session")
+def open_folder():
+    """Return a function that makes folders which every account can reach, unlike those of pytest."""
+    made = []
+
+    def make():
+        made.append(pathlib.Path(tempfile.mkdtemp(prefix="zodb-test-")))
+        made[-1].chmod(0o755)
+        return made[-1]
+
+    yield make
+    for folder in made:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgresql(open_folder):
+    """A throw-away PostgreSQL cluster, see storage_servers.py. A test that stops it has to start it again."""
+    server = PostgreSQL(open_folder())
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def certificates(open_folder):
+    """Certificates for ZEO with TLS."""
+    return Certificates(open_folder())
+
+
+@pytest.fixture
+def make_storage(request, open_folder):
+    """Return a function that makes storages: make_storage(kind, **options), see storages.py. Gone after the test."""
+    folder, made = open_folder(), []
+
+    def make(kind, **options):
+        if kind == "zeo_tls":
+            options["certificates"] = request.getfixturevalue("certificates")
+        if kind.startswith("postgresql"):
+            options["postgresql"] = request.getfixturevalue("postgresql")
+        made.append(storages.make(kind, folder / f"{len(made)}-{kind}", **options))
+        return made[-1]
+
+    yield make
+    for storage in made:
+        if isinstance(storage.server, Zeo):
+            storage.server.stop()
+        if storage.database:
+            storage.server.drop_database(storage.database)
+        shutil.rmtree(storage.folder)
