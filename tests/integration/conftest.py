@@ -13,7 +13,7 @@ import sys
 import tempfile
 
 import pytest
-import storages
+import storage_kinds
 from storage_servers import Certificates, PostgreSQL, Zeo
 
 
@@ -71,7 +71,7 @@ def certificates(open_folder):
 
 @pytest.fixture
 def make_storage(request, open_folder):
-    """Return a function that makes storages: make_storage(kind, **options), see storages.py. Gone after the test."""
+    """Return a function that makes storages: make_storage(kind, **options), see storage_kinds.py. Gone after the test."""
     folder, made = open_folder(), []
 
     def make(kind, **options):
@@ -79,7 +79,7 @@ def make_storage(request, open_folder):
             options["certificates"] = request.getfixturevalue("certificates")
         if kind.startswith("postgresql"):
             options["postgresql"] = request.getfixturevalue("postgresql")
-        made.append(storages.make(kind, folder / f"{len(made)}-{kind}", **options))
+        made.append(storage_kinds.make(kind, folder / f"{len(made)}-{kind}", **options))
         return made[-1]
 
     yield make

@@ -11,8 +11,8 @@ import shutil
 import subprocess
 
 import pytest
+from storage_kinds import KINDS
 from storage_servers import PYTHON, VIRTUALENV
-from storages import KINDS
 
 SEED = 20261101
 SMALL = {"seed": SEED, "objects": 20, "transactions": 6}
