@@ -71,15 +71,25 @@ def certificates(open_folder):
 
 @pytest.fixture
 def make_storage(request, open_folder):
-    """Return a function that makes storages: make_storage(kind, **options), see storage_kinds.py. Gone after the test."""
-    folder, made = open_folder(), []
+    """Return a function that makes storages, make_storage(kind, disk=None, **options), see storage_kinds.py.
 
-    def make(kind, **options):
+    disk: MB of a file system that the storage has for itself, to be full soon.
+    """
+    folder, made, disks = open_folder(), [], []
+
+    def make(kind, disk=None, **options):
         if kind == "zeo_tls":
             options["certificates"] = request.getfixturevalue("certificates")
         if kind.startswith("postgresql"):
             options["postgresql"] = request.getfixturevalue("postgresql")
-        made.append(storage_kinds.make(kind, folder / f"{len(made)}-{kind}", **options))
+        place = folder / f"{len(made)}-{kind}"
+        if disk:
+            place.mkdir()
+            mount = ["mount", "-t", "tmpfs", "-o", f"size={disk}m,mode=755", "tmpfs", place]
+            subprocess.run(mount, check=True)
+            disks.append(place)
+            place = place / "full"
+        made.append(storage_kinds.make(kind, place, **options))
         return made[-1]
 
     yield make
@@ -88,4 +98,7 @@ def make_storage(request, open_folder):
             storage.server.stop()
         if storage.database:
             storage.server.drop_database(storage.database)
-        shutil.rmtree(storage.folder)
+    for disk in disks:
+        subprocess.run(["umount", disk], check=True)
+    shutil.rmtree(folder)
+    folder.mkdir()

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """storage_compare.py LOCATION [LOCATION]: what one storage holds, or what differs between two, as JSON.
 
-LOCATION, JSON: reader "file" (path of Data.fs), "sqlite" (path of main.sqlite3) or "postgresql" (dsn); history, whether
-revisions are kept; blob_dir, where blobs are files, null where they are in the database or there are none.
+LOCATION, JSON: reader "file" (path of Data.fs), "sqlite" (path of main.sqlite3), "postgresql" (dsn), or "ledger" (path
+of what storage_writer.py wrote); history, whether revisions are kept; blob_dir, where blobs are files, null where they
+are in the database or there are none.
 
 Data.fs is read by ZODB's FileIterator past any lock, databases by their own drivers, blobs as files or large objects.
 Nothing is unpickled but extensions of transactions. Of two, everything has to be equal: objects, their tids, states
@@ -52,6 +53,14 @@ class Content:
             self._transaction(found.tid, *meta)
             for record in found:
                 self._record(record.oid, record.tid, record.data, {})
+
+    def _ledger(self, location):
+        with open(location["path"], encoding="utf-8") as file:
+            for line in file:
+                found = json.loads(line)
+                self.current[found["oid"]] = (found["tid"], found["state"], found["blob"])
+                self.transactions[found["tid"]] = (None, None, None, {found["oid"]: (found["state"], found["blob"])})
+                self.blob_sizes[found["oid"]] = 0
 
     def _sqlite(self, location):
         if os.path.exists(location["path"]):

@@ -9,12 +9,13 @@ that can be done, so that a mistake of the collection cannot hide itself.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import pathlib
 import subprocess
 
-from storage_servers import PYTHON, PostgreSQL, Zeo, as_user, own
+from storage_servers import PYTHON, PostgreSQL, Zeo, as_user, own, until
 
 HERE = pathlib.Path(__file__).parent
 KINDS = ("filestorage", "zeo", "zeo_tls", "sqlite", "sqlite_history", "postgresql", "postgresql_history")
@@ -55,6 +56,25 @@ class Storage:
         configuration.write_text(self.zconfig())
         return run("storage_generate.py", configuration, json.dumps(options), account=self.account)
 
+    @contextlib.contextmanager
+    def written(self, rate=100):
+        """Have a process commit so many times a second; what was acknowledged is a Ledger, complete at the end."""
+        configuration = self.folder / "write.conf"
+        configuration.write_text(self.zconfig())
+        ledger = Ledger(self.folder / "ledger")
+        ledger.path.touch()
+        own(ledger.path, self.account)
+        command = [PYTHON, "-c", (HERE / "storage_writer.py").read_text(), configuration, ledger.path, str(rate)]
+        with open(self.folder / "write.log", "wb") as log:
+            process = subprocess.Popen(command, stderr=log, **as_user(self.account))
+        try:
+            until(lambda: ledger.count() or process.poll() is not None, lambda: "the writer does not write")
+            yield ledger
+        finally:
+            process.terminate()
+            process.wait(30)
+        assert process.returncode == 0, (self.folder / "write.log").read_text()
+
     def read(self):
         """Return what it holds, see storage_compare.py, read without changing it."""
         return run("storage_compare.py", json.dumps(self.location))
@@ -62,6 +82,23 @@ class Storage:
     def differences(self, other):
         """Return what differs between this storage and another, see storage_compare.py; nothing if they are equal."""
         return run("storage_compare.py", json.dumps(self.location), json.dumps(other.location))
+
+
+@dataclasses.dataclass
+class Ledger:
+    """What storage_writer.py was acknowledged. To be compared, where nothing but extra objects may differ."""
+
+    path: pathlib.Path
+
+    def count(self):
+        return self.path.read_bytes().count(b"\n")
+
+    def lost(self, storage):
+        """Return what is not in a storage as it was acknowledged."""
+        location = {"reader": "ledger", "path": str(self.path), "history": False, "blob_dir": None}
+        differing = run("storage_compare.py", json.dumps(location), json.dumps(storage.location))
+        differing.pop("extra", None)
+        return differing
 
 
 def run(script, *arguments, account=None):

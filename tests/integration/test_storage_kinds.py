@@ -1,14 +1,18 @@
 # Copyright: (c) 2026, pyams.zodb contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The test bed of conversions itself: each kind of storage is made, filled and read, and no planted fault is missed."""
+"""The test bed of conversions itself: each kind of storage is made, filled and read, and no planted fault is missed.
+
+Needs root, for accounts and mounts.
+"""
 
 from __future__ import annotations
 
-import os
+import json
 import pwd
 import shutil
 import subprocess
+import time
 
 import pytest
 from storage_kinds import KINDS
@@ -188,7 +192,6 @@ def test_reading_what_is_not_there_makes_nothing(make_storage, kind):
         assert storage.server.psql("select count(*) from pg_tables where tableowner = 'zodb'", storage.database) == "0"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has other accounts")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_storage_can_be_somebody_s(make_storage, account, kind):
     storage = make_storage(kind, account=account)
@@ -223,3 +226,29 @@ def test_a_password_is_asked_for_at_the_port(make_storage):
             [PYTHON, "-c", script, repr({**where, **given})], env={"HOME": "/"}, capture_output=True, check=False
         )
         assert done.returncode == code, done.stderr
+
+
+@pytest.mark.parametrize("kind", ["zeo", "postgresql", "sqlite_history"])
+def test_what_a_writer_was_acknowledged_is_there(make_storage, kind):
+    storage = make_storage(kind)
+    with storage.written(rate=50) as ledger:
+        time.sleep(1)
+    lines = [json.loads(line) for line in ledger.path.read_text().splitlines()]
+    assert len(lines) == ledger.count() >= 15
+    assert any(line["blob"] for line in lines)
+    assert ledger.lost(storage) == {}
+    lines[3]["oid"] = "00000000000fffff"
+    lines[4]["state"] = "of another"
+    lines[5]["tid"] = lines[6]["tid"]
+    ledger.path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert ledger.lost(storage) == {
+        "missing": ["00000000000fffff"],
+        "tids": [lines[5]["oid"]],
+        "states": [lines[4]["oid"]],
+    }
+
+
+def test_a_disk_is_full_soon(make_storage):
+    storage = make_storage("filestorage", disk=4)
+    with pytest.raises(AssertionError, match="No space left on device"):
+        storage.fill(objects=3000, payload=2000)
