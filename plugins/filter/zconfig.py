@@ -11,8 +11,8 @@ short_description: The ZConfig text of a storage's description
 version_added: 0.1.0
 description:
   - Checks the description of a storage and renders it as the ZConfig section that ZODB, ZEO and their tools read.
-  - The kinds and their options are those of O(pyams.zodb.zodb_info#module:storage). The text of V(config_file) is on the
-    host, so there is none to render, and a password is refused, since the text is likely to become a file.
+  - The kinds and their options are those of O(pyams.zodb.zodb_info#module:storage). The text of V(config_file) is on
+    the host, so there is none to render, and a password is refused, since the text is likely to become a file.
   - Written in any case are the sizes of ZEO's caches and C(server-sync), whose defaults in ZEO surprise.
 positional: _input, name, kind
 options:

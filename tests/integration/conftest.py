@@ -56,16 +56,16 @@ def open_folder():
 
 
 @pytest.fixture(scope="session")
-def postgresql(open_folder):
+def postgresql(open_folder, certificates):
     """A throw-away PostgreSQL cluster, see storage_servers.py. A test that stops it has to start it again."""
-    server = PostgreSQL(open_folder())
+    server = PostgreSQL(open_folder(), certificates)
     yield server
     server.stop()
 
 
 @pytest.fixture(scope="session")
 def certificates(open_folder):
-    """Certificates for ZEO with TLS."""
+    """Certificates for servers with TLS."""
     return Certificates(open_folder())
 
 

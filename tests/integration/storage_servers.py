@@ -59,7 +59,7 @@ def as_user(account):
 
 
 class PostgreSQL:
-    """One cluster: its socket is open to everybody here, its port asks for a password.
+    """One cluster: its socket is open to everybody here, its port asks for a password, and speaks TLS as localhost.
 
     ROLE owns every database that is made. The socket's folder is socket_dir, the port of both is port.
     """
@@ -67,7 +67,7 @@ class PostgreSQL:
     ROLE = "zodb"
     QUOTED = "it's a $ecret, \\1"  # its password: whatever needs quoting
 
-    def __init__(self, folder):
+    def __init__(self, folder, certificates):
         self.bin = max(
             pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name.split(".")[0])
         )
@@ -90,11 +90,16 @@ class PostgreSQL:
             "listen_addresses": "127.0.0.1",
             "port": self.port,
             "unix_socket_directories": self.socket_dir,
+            "ssl": "on",
             "fsync": "off",
             "full_page_writes": "off",
             "shared_buffers": "64MB",
             "max_wal_size": "256MB",
         }
+        for path, name in ((certificates.server, "server.crt"), (certificates.server_key, "server.key")):
+            shutil.copyfile(path, self.data / name)
+            self.data.joinpath(name).chmod(0o600)
+            own(self.data / name, self.account)
         with open(self.data / "postgresql.conf", "a", encoding="utf-8") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
         self.start()
