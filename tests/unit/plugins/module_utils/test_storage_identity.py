@@ -35,7 +35,7 @@ def mysql(**options):
             ["postgresql://db1:6432/site", "postgresql://[2001:db8::1]:5433/site"],
             id="postgresql, two hosts",
         ),
-        pytest.param(pg(host="/run/pg"), ["postgresql:///run/pg:5432/site"], id="postgresql, a socket"),
+        pytest.param(pg(host="/run/PG"), ["postgresql:///run/PG:5432/site"], id="postgresql, a socket"),
         pytest.param(pg(service="site"), ["postgresql://service/site/site"], id="postgresql, a service"),
         pytest.param(
             pg(replica_conf="/etc/r.conf", target_session_attrs="any"),
