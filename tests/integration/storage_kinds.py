@@ -79,6 +79,10 @@ class Storage:
         """Return what it holds, see storage_compare.py, read without changing it."""
         return run("storage_compare.py", json.dumps(self.location))
 
+    def plant(self, fault):
+        """Make it look right and be wrong, see storage_plant.py for the faults, and return the oids."""
+        return run("storage_plant.py", json.dumps(self.location), fault, account=self.account)
+
     def differences(self, other):
         """Return what differs between this storage and another, see storage_compare.py; nothing if they are equal."""
         return run("storage_compare.py", json.dumps(self.location), json.dumps(other.location))

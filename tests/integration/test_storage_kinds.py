@@ -20,6 +20,7 @@ from storage_servers import PYTHON, VIRTUALENV
 
 SEED = 20261101
 SMALL = {"seed": SEED, "objects": 20, "transactions": 6}
+FAULTS = {"state": "states", "tid": "tids", "missing": "missing", "extra": "extra", "blob": "blobs"}
 # What zodbconvert can copy to a storage without history
 NO_UNDONE = {**SMALL, "undo_creation": False}
 
@@ -119,33 +120,26 @@ def test_only_what_is_current_counts_where_one_side_has_no_history(make_storage)
 
 
 @pytest.mark.parametrize(
-    ("sql", "expected"),
+    ("kind", "blobs"),
     [
-        pytest.param("update object_state set state = state || '\\x00' where zoid = 5", {"states"}, id="state"),
-        pytest.param("update object_state set tid = tid + 1 where zoid = 5", {"tids"}, id="tid"),
-        pytest.param("delete from object_state where zoid = 5", {"missing"}, id="object missing"),
-        pytest.param(
-            "insert into object_state select 99999, tid, state_size, state from object_state where zoid = 5",
-            {"extra"},
-            id="object more",
-        ),
-        pytest.param(
-            "update blob_chunk set chunk = lo_from_bytea(0, substr(lo_get(chunk), 2)) where zoid = "
-            "(select zoid from blob_chunk order by length(lo_get(chunk)) desc limit 1)",
-            {"blobs"},
-            id="blob shortened",
-        ),
-        pytest.param(
-            "delete from blob_chunk where zoid = (select max(zoid) from blob_chunk)", {"blobs"}, id="blob missing"
-        ),
+        ("filestorage", "own"),
+        ("sqlite", "own"),
+        ("sqlite_history", "shared"),
+        ("postgresql", "shared"),
+        ("postgresql", "own"),
+        ("postgresql_history", "own"),
     ],
 )
-def test_a_planted_fault_is_found(make_storage, sql, expected):
-    source, destination = make_storage("filestorage"), make_storage("postgresql")
+def test_a_planted_fault_is_found(make_storage, kind, blobs):
+    source = make_storage("filestorage")
     source.fill(**NO_UNDONE)
-    copy(source, destination)
-    destination.server.psql(sql, destination.database)
-    assert source.differences(destination).keys() == expected
+    for fault, key in FAULTS.items():
+        destination = make_storage(kind, blobs=blobs)
+        copy(source, destination)
+        oids = destination.plant(fault)
+        differing = source.differences(destination)
+        assert bool(differing.pop("transactions", None)) is destination.history, fault
+        assert differing == {key: oids}, fault
 
 
 @pytest.mark.parametrize(
