@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from ansible_collections.pyams.zodb.plugins.module_utils._storage import identities, mask, secrets_of
+from ansible_collections.pyams.zodb.plugins.module_utils._storage import identities, mask, render, secrets_of
 
 SEVERAL = {"connect_timeout": 2, "tcp_user_timeout": 4000, "target_session_attrs": "read-write"}
 
@@ -130,6 +132,16 @@ def test_known_secrets_are_masked_wherever_they_stand():
     assert mask("x hunter2 and hunter2222 y", ["hunter2", "hunter2222"]) == "x ******** and ******** y"
     for secret in secrets_of({"zconfig": RAW}):
         assert secret not in mask(f"tried {secret!s}, and\n{RAW}", secrets_of({"zconfig": RAW}))
+
+
+@pytest.mark.parametrize("password", ["it's a $ecret, \\1", 'say "it\'s"', "käse", "two words"])
+def test_a_known_secret_is_masked_in_all_that_programs_print_of_it(password):
+    text = render(pg(host="db1", user="u", password=password), secrets=True)
+    (dsn,) = [line.partition("dsn ")[2] for line in text.splitlines() if "dsn " in line]
+    for shown in (dsn, dsn.replace("$$", "$")):
+        for line in (shown, repr(shown), f"dsn={shown!r}", repr(f"dsn={shown!r}"), json.dumps({"dsn": shown})):
+            masked = mask(line, secrets_of(pg(password=password)))
+            assert not any(part in masked for part in ("ecret", "say", "words", "\u00e4se", "e4se")), line
 
 
 def test_secrets_of_options():
