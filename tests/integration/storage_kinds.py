@@ -13,9 +13,10 @@ import contextlib
 import dataclasses
 import json
 import pathlib
+import signal
 import subprocess
 
-from storage_servers import PYTHON, PostgreSQL, Zeo, as_user, own, until
+from storage_servers import PYTHON, PostgreSQL, Zeo, as_user, own, start, until
 
 HERE = pathlib.Path(__file__).parent
 KINDS = ("filestorage", "zeo", "zeo_tls", "sqlite", "sqlite_history", "postgresql", "postgresql_history")
@@ -65,8 +66,7 @@ class Storage:
         ledger.path.touch()
         own(ledger.path, self.account)
         command = [PYTHON, "-c", (HERE / "storage_writer.py").read_text(), configuration, ledger.path, str(rate)]
-        with open(self.folder / "write.log", "wb") as log:
-            process = subprocess.Popen(command, stderr=log, **as_user(self.account))
+        process = start(command, self.folder / "write.log", self.account, signal.SIGTERM)
         try:
             until(lambda: ledger.count() or process.poll() is not None, lambda: "the writer does not write")
             yield ledger

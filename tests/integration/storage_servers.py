@@ -3,12 +3,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Throw-away servers for the tests: a cluster of Debian's PostgreSQL, and ZEO with or without TLS.
 
-They run as ordinary processes on free ports of 127.0.0.1, and as an ordinary account even where the tests are root's.
+They run as ordinary processes on free ports of 127.0.0.1, as an ordinary account even where the tests are root's, and
+end with the tests, also where these are killed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import pathlib
 import pwd
@@ -21,6 +23,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 VIRTUALENV = ROOT / ".cache" / "relstorage"  # made by tests/rig/setup storages
 PYTHON = VIRTUALENV / "bin" / "python"
+PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
 
 
 def free_port():
@@ -56,6 +59,15 @@ def as_user(account):
     user = pwd.getpwnam(account)
     home = {"HOME": user.pw_dir, "USER": account, "LOGNAME": account}
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "env": {**os.environ, **home}, "cwd": "/"}
+
+
+def start(command, log, account, last):
+    """Start a process that writes to a log, as an account if one is named. last: signal it gets when we are gone."""
+    ask = ctypes.CDLL(None).prctl
+    with open(log, "ab") as file:
+        return subprocess.Popen(
+            command, stdout=file, stderr=file, preexec_fn=lambda: ask(PARENT_DEATH_SIGNAL, last), **as_user(account)
+        )
 
 
 class PostgreSQL:
@@ -119,10 +131,7 @@ class PostgreSQL:
         return done.stdout
 
     def start(self):
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(
-                [self.bin / "postgres", "-D", self.data], stdout=log, stderr=log, **as_user(self.account)
-            )
+        self.process = start([self.bin / "postgres", "-D", self.data], self.log, self.account, signal.SIGQUIT)
         until(self._answers, self.log.read_text)
 
     def _answers(self):
@@ -177,10 +186,8 @@ class Zeo:
             f"<filestorage {self.STORAGE}>\npath {self.folder}/Data.fs\nblob-dir {self.folder}/blobs\n"
             f"read-only {str(read_only).lower()}\n</filestorage>\n"
         )
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(
-                [VIRTUALENV / "bin" / "runzeo", "-C", configuration], stdout=log, stderr=log, **as_user(self.account)
-            )
+        command = [VIRTUALENV / "bin" / "runzeo", "-C", configuration]
+        self.process = start(command, self.log, self.account, signal.SIGTERM)
         until(self._answers, self.log.read_text)
 
     def _answers(self):

@@ -15,8 +15,8 @@ import subprocess
 import time
 
 import pytest
-from storage_kinds import KINDS
-from storage_servers import PYTHON, VIRTUALENV
+from storage_kinds import HERE, KINDS
+from storage_servers import PYTHON, VIRTUALENV, listens, until
 
 SEED = 20261101
 SMALL = {"seed": SEED, "objects": 20, "transactions": 6}
@@ -208,6 +208,33 @@ def test_servers_fall_and_come_back(make_storage):
         assert storage.read() == before
         storage.fill(seed=SEED + 1, objects=3, transactions=1)
         assert storage.read()["objects"] > before["objects"]
+
+
+ABANDONED = """
+import os, pathlib, signal
+from storage_servers import Certificates, PostgreSQL, Zeo
+folder = pathlib.Path(os.environ["FOLDER"])
+for name in ("certificates", "postgresql", "zeo"):
+    folder.joinpath(name).mkdir()
+postgresql = PostgreSQL(folder / "postgresql", Certificates(folder / "certificates"))
+zeo = Zeo(folder / "zeo")
+zeo.start()
+print(postgresql.port, zeo.port, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_servers_end_with_tests_that_are_killed(open_folder):
+    done = subprocess.run(
+        [PYTHON, "-c", ABANDONED],
+        env={"PYTHONPATH": str(HERE), "FOLDER": str(open_folder())},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    ports = [int(port) for port in done.stdout.split()]
+    assert len(ports) == 2, done.stderr
+    until(lambda: not any(listens(port) for port in ports), lambda: f"they still listen: {ports}")
 
 
 def test_a_password_is_asked_for_at_the_port(make_storage):
