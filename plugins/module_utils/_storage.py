@@ -100,9 +100,10 @@ def render_database(
 
 
 def for_reading(description: Any) -> dict[str, Any]:
-    """Return the description with which the storage is opened by one who only reads: nothing is made or changed.
+    """Return the description with which one who only reads opens the storage, so that no table or file is made.
 
-    Not told of the kinds zconfig and config_file, whose text is only read where the storage is opened.
+    But for SQLite, which makes an empty file where there is none, and for a folder of blobs that is missing. The kinds
+    zconfig and config_file come back as they are: their text is only understood where the storage is opened.
     """
     ((kind, options),) = normalise(description).items()
     return {kind: KINDS[kind].read(options)}

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 MASK = "********"
 
@@ -31,13 +32,35 @@ def secrets_in(text: str) -> list[str]:
 
 
 def mask(text: str, secrets: Iterable[str] = ()) -> str:
-    """Return a text with the passwords in it masked: what looks like one, and the secrets that are known."""
+    """Return a text with the passwords in it masked: what looks like one, and the secrets that are known.
+
+    These in each form that a program may print: quoted for libpq, for ZConfig, in Python or in JSON.
+    """
+    known = {form for secret in secrets if secret for form in _written(secret)}
+    # The longest first, since one may begin with another.
+    for form in sorted(known, key=len, reverse=True):
+        text = text.replace(form, MASK)
     for pattern in _PATTERNS:
         text = pattern.sub(_masked, text)
-    # The longest first, since one may begin with another.
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, MASK)
     return text
+
+
+def _written(secret: str) -> set[str]:
+    """Return the ways in which a secret is written."""
+    forms = {secret}
+    for escape in _ESCAPES:
+        forms |= {escape(form) for form in forms}
+    return forms
+
+
+# Of libpq, of ZConfig, then of whatever shows the text: in double quotes, in single quotes, as JSON
+_ESCAPES: tuple[Callable[[str], str], ...] = (
+    lambda text: re.sub(r"(['\\])", r"\\\1", text),
+    lambda text: text.replace("$", "$$"),
+    lambda text: text.replace("\\", "\\\\"),
+    lambda text: re.sub(r"(['\\])", r"\\\1", text),
+    lambda text: json.dumps(text)[1:-1],
+)
 
 
 def _forms(value: str) -> list[str]:

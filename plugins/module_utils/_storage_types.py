@@ -111,6 +111,8 @@ def one_line(where: str, value: Any) -> str:
         raise Refused(
             f"{where} holds a line end or another control character; a ZConfig value is one line, take it out."
         )
+    if re.search(r"[\ud800-\udfff]", text):
+        raise Refused(f"{where} holds bytes that are no UTF-8, which ZConfig cannot read; take them out.")
     if text != text.strip() or not text:
         raise Refused(
             f"{where} {show(text)} is empty or has blanks around it, which ZConfig would drop; take them out."
@@ -277,7 +279,9 @@ def keys(options: dict[str, Any], *left_out: str) -> list[tuple[str, Any]]:
 
 
 def local(host: str) -> str:
-    """Return a host, or host and port, with one name for this machine's own address."""
+    """Return a host, host and port, or a socket's path, with one name for this machine's own address."""
+    if host.startswith("/"):
+        return host
     return re.sub(r"^(127\.\d+\.\d+\.\d+|\[::1\]|localhost\.localdomain)(?=:|$)", "localhost", host.lower())
 
 

@@ -22,6 +22,8 @@ def _zconfig_rules(text: Any) -> str:
     """
     if not isinstance(text, str):
         raise Refused(f"zconfig is of type {type(text).__name__}, not a text; give the storage's section.")
+    if re.search(r"[\ud800-\udfff]", text):
+        raise Refused("zconfig holds bytes that are no UTF-8, which ZConfig cannot read; take them out.")
     lines = [line.rstrip() for line in re.split(r"\r\n|\r|\n", text)]
     open_sections: list[str] = []
     top = []

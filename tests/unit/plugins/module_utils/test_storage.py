@@ -536,6 +536,16 @@ ZEO_OPTIONS = (
             id="blobs in the file",
         ),
         pytest.param(
+            {"filestorage": {"path": b"/srv/\xff/Data.fs".decode(errors="surrogateescape")}},
+            "filestorage.path holds bytes that are no UTF-8, which ZConfig cannot read; take them out.",
+            id="no UTF-8",
+        ),
+        pytest.param(
+            {"zconfig": b"<mappingstorage/> # \xff".decode(errors="surrogateescape")},
+            "zconfig holds bytes that are no UTF-8, which ZConfig cannot read; take them out.",
+            id="zconfig, no UTF-8",
+        ),
+        pytest.param(
             {"zconfig": {"x": 1}},
             "zconfig is of type dict, not a text; give the storage's section.",
             id="zconfig, no text",

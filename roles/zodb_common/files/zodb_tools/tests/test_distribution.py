@@ -31,7 +31,7 @@ def test_it_is_built_without_network_and_leaves_no_trace_in_its_source(tmp_path)
     assert {path: path.lstat().st_mtime_ns for path in source.rglob("*")} == before
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    expected = {f"pyams_zodb_tools/{path.name}" for path in (SOURCE / "src/pyams_zodb_tools").glob("*.py")}
+    expected = {f"pyams_zodb_tools/{path.name}" for path in (SOURCE / "src/pyams_zodb_tools").glob("*.*")}
     assert {name for name in names if ".dist-info/" not in name} == expected
 
 
