@@ -52,6 +52,7 @@ class Agent:
         self.python = python_of(virtualenv)
         self.secrets = [secret for storage in storages for secret in _storage.secrets_of(storage)]
         self.log = log
+        self.inherited = ()  # descriptors that the agent keeps open, of locks
         self.lines = collections.deque(maxlen=LINES)
 
     def mask(self, text):
@@ -66,6 +67,7 @@ class Agent:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            pass_fds=self.inherited,
             preexec_fn=lambda: libc.prctl(_TERMINATE_WITH_PARENT, signal.SIGTERM),
         ) as process:
             logged = threading.Thread(target=self._follow, args=(process.stderr,), daemon=True)
@@ -96,8 +98,8 @@ class Agent:
     @contextlib.contextmanager
     def _ended_with_us(self, process):
         def terminate(*_signal):
+            # Not waited for here: the lock of what was interrupted may be held.
             process.terminate()
-            process.wait()
             raise Failed("ended by SIGTERM; run it again.")
 
         before = signal.signal(signal.SIGTERM, terminate)

@@ -320,6 +320,17 @@ def lock_holder(path):
     return pid is not None, pid
 
 
+def lockers(paths):
+    """Return the pids of the other processes that hold locks on some files."""
+    found = {}
+    for path in paths:
+        with contextlib.suppress(OSError):
+            status = os.stat(path)
+            found[status.st_ino] = (os.major(status.st_dev), os.minor(status.st_dev))
+    held = locks(text("/proc/locks"))
+    return sorted({pid for pid, *device, inode in held if found.get(inode) == tuple(device) and pid != os.getpid()})
+
+
 def _locker(path, status):
     """Return the pid of a process that has a file open and locked, None if there is none or it cannot be seen."""
     for pid, descriptor, target in _descriptors():
