@@ -1065,12 +1065,16 @@ def inspect(request):
 def look(request):
     """Answer with what there is to copy.
 
-    request: source, destination. do: survey, for a full copy, with keep_history; compare, with full; or tail, with
-    start.
+    request: source, destination. do: survey, for a full copy, with keep_history; compare, with full; tail, with start;
+    or known, with tid: whether the source still has that transaction, true if it keeps no history to tell.
     """
     with storage(request["source"]) as source:
         until = source.last()
-        if request["do"] == "survey":
+        if request["do"] == "known":
+            tid = raw(request["tid"])
+            known = not source.keeps_history or any(True for _transaction in source.iterator(tid, tid))
+            answer = {"known": known}
+        elif request["do"] == "survey":
             answer = survey(source, source.keeps_history and request["keep_history"])
         else:
             with storage(request["destination"]) as destination:

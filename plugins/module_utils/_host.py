@@ -173,14 +173,26 @@ def full_name():
 
 def free(path):
     """Return the free bytes on the file system of a path, or of the nearest folder above it that is there."""
-    at = os.path.realpath(path)
-    while not os.path.exists(at):
-        at = os.path.dirname(at)
     try:
-        status = os.statvfs(at)
+        status = os.statvfs(_there(path))
     except OSError:
         return None
     return status.f_bavail * status.f_frsize
+
+
+def device(path):
+    """Return the number of that file system, None if it cannot be told."""
+    try:
+        return os.stat(_there(path)).st_dev
+    except OSError:
+        return None
+
+
+def _there(path):
+    at = os.path.realpath(path)
+    while not os.path.exists(at):
+        at = os.path.dirname(at)
+    return at
 
 
 def newest(files):

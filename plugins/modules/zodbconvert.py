@@ -305,20 +305,23 @@ class Conversion:
 
     def _decide(self, source, destination, clear):
         """Set the decision, by the record or by a comparison, and whether the destination is emptied first."""
-        verify = self.params["verify"]
-        self.decision = _conversion.by_record(source, destination, self.record, verify, self.keep_extra)
         emptied = clear == destination["last_tid"] and clear != _tid.NONE
-        if self.decision is not None:
-            if self.decision.proven:
-                self.verified, self.extra = self.record["verified"], self.record["extra"]
-            if self.decision.state == "behind":
-                self.verified = "none"
-                if emptied:
-                    self.wipes = True
-                elif self.check_mode:
-                    self._plan(self._look("tail", start=self.decision.start))
+        verify = self.params["verify"]
+        decision = _conversion.by_record(source, destination, self.record, verify, self.keep_extra)
+        if decision is None or (decision.start and not self._look("known", tid=decision.start)["known"]):
+            self._decide_by_comparison(source, destination, clear, emptied)
             return
-        found = self._look("compare", full=verify == "full")
+        self.decision = decision
+        if decision.state in ("equal", "extra"):
+            self.verified, self.extra = self.record["verified"], self.record["extra"]
+        elif decision.state == "behind":
+            self.wipes = emptied
+            if self.check_mode and not emptied:
+                self._plan(self._look("tail", start=decision.start))
+
+    def _decide_by_comparison(self, source, destination, clear, emptied):
+        full = self.params["verify"] == "full"
+        found = self._look("compare", full=full)
         try:
             self.decision = _conversion.by_comparison(source, destination, self.record, found, self.keep_extra)
             self.extra = found["extra"]
@@ -331,11 +334,12 @@ class Conversion:
                 raise
             self.decision = _conversion.Decision("foreign", str(refusal))
         self.wipes = emptied and self.decision.state in ("foreign", "behind", "switched")
-        if self.decision.state == "behind" and not self.wipes:
-            counted = found["missing"] + found["stale"]
-            self._plan({**found, "objects": counted, "blobs": found["blobs_to_copy"]})
-        elif not self.wipes:
-            self.verified = "full" if verify == "full" else "fast"
+        if self.wipes:
+            return
+        if self.decision.state == "behind":
+            self._plan({**found, "objects": found["missing"] + found["stale"], "blobs": found["blobs_to_copy"]})
+        else:
+            self.verified = "full" if full else "fast"
             if self.decision.state in ("equal", "extra") and not self.check_mode:
                 self._write_record("proven", start=source["last_tid"])
 
@@ -416,15 +420,19 @@ class Conversion:
 
     @staticmethod
     def _check_room(survey, destination):
-        wanted = {}
-        states, blobs = survey["bytes"] * ROOM, survey["blob_bytes"]
+        parts = []
         if destination["kind"] in ("filestorage", "sqlite"):
-            wanted[destination["path"]] = states
-        if destination["blob_dir"] and destination["shared"]:
-            wanted[destination["blob_dir"]] = blobs
-        elif destination["kind"] == "sqlite":
-            wanted[destination["path"]] += blobs
-        for path, size in wanted.items():
+            parts.append((destination["path"], survey["bytes"] * ROOM))
+        if destination["kind"] == "sqlite" and not destination["shared"]:
+            parts.append((destination["path"], survey["blob_bytes"] * ROOM))
+        elif destination["blob_dir"] and destination["shared"]:
+            parts.append((destination["blob_dir"], survey["blob_bytes"]))
+        wanted = {}
+        for path, size in parts:
+            device = _host.device(path)
+            first, sum_of = wanted.get(device, (path, 0))
+            wanted[device] = (first, sum_of + size)
+        for path, size in wanted.values():
             free = _host.free(path)
             if free is not None and free < size:
                 raise Refused(

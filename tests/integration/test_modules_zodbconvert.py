@@ -23,6 +23,7 @@ import time
 import ansible_tasks
 import pytest
 import storage_kinds
+import storages
 import yaml
 from ansible_collections.pyams.zodb.plugins.modules import zodbconvert
 from storage_servers import PYTHON, VIRTUALENV
@@ -591,6 +592,53 @@ def test_a_password_is_nowhere(make_storage, converter):
     )
     assert password not in seen
     assert "$ecret" not in seen
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql", "sqlite_history", "filestorage"])
+def test_the_creation_of_what_was_copied_is_undone(make_storage, converter, kind):
+    source, destination = make_storage("filestorage"), make_storage(kind)
+    storages.work(source.description, "objects:a", "blob:b")
+    assert converter.direct(source, destination)["changed"]
+    before = source.read()["objects"]
+    storages.work(source.description, "undo:", "objects:c")
+    assert source.read()["objects"] == before + 19
+    assert converter.direct(source, destination)["state"] == "behind"
+    assert equal(source, destination)
+    assert converter.direct(source, destination, state_dir=f"{converter.folder}/other")["state"] == "equal"
+
+
+def test_a_source_that_has_another_past_than_the_record(make_storage, converter):
+    """The same file, set back to before the record's transaction, and gone on from there."""
+    source, destination = make_storage("filestorage"), make_storage("sqlite")
+    source.fill(**SMALL)
+    saved = (source.folder / "Data.fs").read_bytes()
+    source.fill(**MORE)
+    assert converter.direct(source, destination)["changed"]
+    (source.folder / "Data.fs.index").unlink()
+    (source.folder / "Data.fs").write_bytes(saved)  # the same file as before, by its number
+    source.fill(seed=9, objects=20, transactions=6)
+    assert converter.direct(source, destination)["state"] == "foreign"
+
+
+def test_the_examples(make_storage, converter):
+    """Each task of the documentation, with the paths of this test."""
+    source, destination = make_storage("filestorage"), make_storage("sqlite")
+    source.fill(**SMALL)
+    paths = {
+        "/opt/zodb/relstorage": str(VIRTUALENV),
+        "/var/lib/zodb/pyams/pyams": str(source.folder),
+        "/var/lib/zodb/sqlite": f"{destination.folder}/data",
+        "/var/cache/zodb/blobs": f"{destination.folder}/blobs",
+    }
+    text = zodbconvert.EXAMPLES
+    for there, here in paths.items():
+        text = text.replace(there, here)
+    for task in yaml.safe_load(text):
+        # The record goes into the folder of root's records otherwise.
+        task["pyams.zodb.zodbconvert"]["state_dir"] = str(converter.folder / "records")
+        (done,) = converter.run({key: value for key, value in task.items() if key != "register"})
+        assert done.get("msg") is None
+    assert equal(source, destination)
 
 
 @pytest.mark.parametrize("undone", [True, False], ids=["undone", "not undone"])
