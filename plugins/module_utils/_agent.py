@@ -1053,6 +1053,7 @@ def side(one):
         about.update(exists=None, reachable=False, error=str(error))
     if about["reachable"]:
         about["identity"] = one.identity()
+    about["driver"] = one.database.driver.__name__ if getattr(one, "database", None) else None
     about.update(keeps_history=one.keeps_history, history_differs=one.history_differs, others=one.others)
     return about
 
@@ -1244,6 +1245,111 @@ def zodbconvert(request):
     return {}
 
 
+class Rows:
+    """Rows of fields as a file that PostgreSQL copies from, in its binary format; a field is bytes."""
+
+    def __init__(self, rows):
+        self.pieces = self._pieces(rows)
+        self.rest = b""
+
+    @staticmethod
+    def _pieces(rows):
+        yield b"PGCOPY\n\xff\r\n\0" + bytes(8)
+        for row in rows:
+            yield struct.pack(">h", len(row)) + b"".join(struct.pack(">i", len(field)) + field for field in row)
+        yield struct.pack(">h", -1)
+
+    def read(self, size):
+        pieces, length = [self.rest], len(self.rest)
+        while length < size:
+            piece = next(self.pieces, b"")
+            if not piece:
+                break
+            pieces.append(piece)
+            length += len(piece)
+        whole = b"".join(pieces)
+        self.rest = whole[size:]
+        return whole[:size]
+
+
+class Bulk:
+    """Loads a history-free PostgreSQL database that is empty, in one transaction: all or nothing."""
+
+    LARGE = 8 << 20  # bytes; a larger blob is not held in memory
+
+    def __init__(self, source, destination):
+        self.source, self.destination = source, destination
+        self.blobs = []
+        self.last_oid = NOTHING
+        self.progress = Progress("loaded", source.count())
+
+    def run(self, connection, cursor):
+        cursor.execute("LOCK TABLE object_state IN ACCESS EXCLUSIVE MODE")
+        cursor.execute("SELECT COUNT(*) FROM (SELECT 1 FROM object_state LIMIT 1) found")
+        if cursor.fetchone()[0]:
+            raise Refused("the destination is no longer empty; run it again.")
+        copy = "COPY object_state (zoid, tid, state_size, state) FROM STDIN WITH BINARY"
+        cursor.copy_expert(copy, Rows(self._states()))
+        large = []
+        cursor.execute("CREATE TEMPORARY TABLE small_blob (zoid BIGINT, tid BIGINT, data BYTEA) ON COMMIT DROP")
+        cursor.copy_expert("COPY small_blob FROM STDIN WITH BINARY", Rows(self._small_blobs(large)))
+        cursor.execute(
+            "INSERT INTO blob_chunk (zoid, chunk_num, tid, chunk) "
+            "SELECT zoid, 0, tid, lo_from_bytea(0, data) FROM small_blob"
+        )
+        for oid, tid in large:
+            with self._blob(oid, tid) as path:
+                handed = connection.lobject(0, "wb", 0, path)
+            cursor.execute(
+                "INSERT INTO blob_chunk (zoid, chunk_num, tid, chunk) VALUES (%s, 0, %s, %s)",
+                (int.from_bytes(oid, "big"), int.from_bytes(tid, "big"), handed.oid),
+            )
+        self.destination.database.oidallocator.set_min_oid(cursor, int.from_bytes(self.last_oid, "big"))
+
+    def _states(self):
+        from ZODB.blob import is_blob_record
+
+        for oid, tid, state in self.source.records():
+            self.progress.step()
+            if is_blob_record(state):
+                self.blobs.append((oid, tid))
+            self.last_oid = oid
+            yield oid, tid, struct.pack(">q", len(state)), state
+
+    def _small_blobs(self, large):
+        for oid, tid in self.blobs:
+            with self._blob(oid, tid) as path:
+                if os.path.getsize(path) > self.LARGE:
+                    large.append((oid, tid))
+                    continue
+                with open(path, "rb") as file:
+                    data = file.read()
+            yield oid, tid, data
+
+    @contextlib.contextmanager
+    def _blob(self, oid, tid):
+        path = self.source.blob(oid, tid)
+        if path is None:
+            raise Refused(_no_blob(number(oid), number(tid)))
+        try:
+            yield path
+        finally:
+            self.source.release(path)
+
+
+def bulk(request):
+    """Load an empty history-free PostgreSQL database. request: source, destination."""
+    destination = storage(request["destination"])
+    try:
+        destination.open_for_writing()  # makes the tables
+    finally:
+        destination.close()
+    with storage(request["source"]) as source:
+        destination.database.connmanager.open_and_call(Bulk(source, destination).run)
+    destination.database.stats.large_database_change()  # ANALYZE
+    return {}
+
+
 def catch_up(request):
     """Copy what the destination lacks from a transaction on, then prove it.
 
@@ -1317,6 +1423,7 @@ OPERATIONS = {
     "inspect": inspect,
     "look": look,
     "zodbconvert": zodbconvert,
+    "bulk": bulk,
     "catch_up": catch_up,
     "clear": clear,
 }

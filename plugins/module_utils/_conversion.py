@@ -184,7 +184,15 @@ def check_survey(survey, source, destination, options):
 
 
 def method_of(survey, destination, wanted):
-    """Return (how a full copy is done, why). wanted: auto or zodbconvert."""
+    """Return (how a full copy is done, why). wanted: auto, zodbconvert or bulk."""
+    loads = destination["driver"] == "psycopg2" and not destination["keeps_history"] and not _blob_files(destination)
+    if wanted == "bulk" and not loads:
+        raise Refused(
+            f"method bulk: destination {destination['name']} is no PostgreSQL database without history and without a "
+            "shared blob_dir, opened by psycopg2; set method to auto."
+        )
+    if loads and wanted != "zodbconvert":
+        return "bulk", "PostgreSQL without history takes everything in one transaction, in a fifth of the time."
     if survey["undone"] and not destination["keeps_history"]:
         if wanted == "zodbconvert":
             raise Refused(
@@ -193,6 +201,10 @@ def method_of(survey, destination, wanted):
             )
         return "catch_up", "the script breaks off at objects whose creation was undone."
     return "zodbconvert", "RelStorage's script copies this pair."
+
+
+def _blob_files(side):
+    return side["blob_dir"] and side["shared"]
 
 
 def check_proof(found, destination, keep_extra):

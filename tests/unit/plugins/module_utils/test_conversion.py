@@ -24,6 +24,7 @@ def side(last=T2, objects=10, **more):
         "error": None,
         "keeps_history": False,
         "history_differs": False,
+        "driver": None,
         "others": None,
         "inode": None,
         "last_tid": last,
@@ -322,16 +323,48 @@ def test_check_survey(survey, source, destination, history, sentence):
     assert str(refusal.value) == sentence
 
 
+POSTGRESQL = {"kind": "postgresql", "driver": "psycopg2", "shared": False}
+
+
 @pytest.mark.parametrize(
-    ("undone", "keeps_history", "wanted", "method"),
+    ("undone", "destination", "wanted", "method"),
     [
-        pytest.param(False, False, "auto", "zodbconvert", id="the script"),
-        pytest.param(True, True, "auto", "zodbconvert", id="undone creations, with history"),
-        pytest.param(True, False, "auto", "catch_up", id="undone creations, without history"),
+        pytest.param(False, {}, "auto", "zodbconvert", id="the script"),
+        pytest.param(True, {"keeps_history": True}, "auto", "zodbconvert", id="undone creations, with history"),
+        pytest.param(True, {}, "auto", "catch_up", id="undone creations, without history"),
+        pytest.param(True, POSTGRESQL, "auto", "bulk", id="PostgreSQL"),
+        pytest.param(False, POSTGRESQL, "bulk", "bulk", id="PostgreSQL, asked for"),
+        pytest.param(False, POSTGRESQL, "zodbconvert", "zodbconvert", id="PostgreSQL, the script asked for"),
+        pytest.param(False, {**POSTGRESQL, "keeps_history": True}, "auto", "zodbconvert", id="PostgreSQL with history"),
+        pytest.param(False, {**POSTGRESQL, "shared": True}, "auto", "zodbconvert", id="PostgreSQL, blobs in files"),
+        pytest.param(False, {**POSTGRESQL, "driver": "pg8000"}, "auto", "zodbconvert", id="PostgreSQL, other driver"),
     ],
 )
-def test_method_of(undone, keeps_history, wanted, method):
-    assert _conversion.method_of({"undone": undone}, side(keeps_history=keeps_history), wanted)[0] == method
+def test_method_of(undone, destination, wanted, method):
+    assert _conversion.method_of({"undone": undone}, side(**destination), wanted)[0] == method
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sentence"),
+    [
+        pytest.param(
+            "zodbconvert",
+            "method zodbconvert: the source has objects whose creation was undone, at which the script breaks off; set "
+            "method to auto.",
+            id="the script",
+        ),
+        pytest.param(
+            "bulk",
+            "method bulk: destination /x is no PostgreSQL database without history and without a shared blob_dir, "
+            "opened by psycopg2; set method to auto.",
+            id="bulk",
+        ),
+    ],
+)
+def test_method_of_refuses(wanted, sentence):
+    with pytest.raises(Refused) as refusal:
+        _conversion.method_of({"undone": True}, side(), wanted)
+    assert str(refusal.value) == sentence
 
 
 @pytest.mark.parametrize("kind", ["missing", "stale", "newer", "unknown", "different", "blobs", "extra"])
