@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 
 import ansible_tasks
 import pytest
@@ -99,6 +100,35 @@ def test_sqlite(tmp_path, filled, history):
     wrong = info(tmp_path, storages.sqlite(folder, keep_history=not history), count="fast")
     assert (wrong["keeps_history"], wrong["objects"]) == (history, 42)
     assert storages.fingerprint(folder) == before
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "postgresql_history"])
+def test_postgresql(tmp_path, make_storage, kind):
+    storage = make_storage(kind)
+    missing = info(tmp_path, storage.description)
+    assert (missing["reachable"], missing["exists"]) == (True, False)
+    assert missing["error"] == "the database answers, but has none of RelStorage's tables."
+    tables = "select count(*) from pg_class where relowner = 'zodb'::regrole"
+    assert storage.server.psql(tables, storage.database) == "0"
+    storage.fill(seed=20261125, objects=20, transactions=6)
+    read = storage.read()
+    shutil.rmtree(storage.blob_dir)  # a cache, which is not made again
+    found = info(tmp_path, storage.description)
+    assert (found["kind"], found["keeps_history"], found["objects"]) == ("postgresql", storage.history, read["objects"])
+    assert found["last_tid"] == "0x" + read["last_tid"]
+    assert found["transactions"] == (read["transactions"] if storage.history else None)
+    if not storage.history:
+        assert found["blobs"] == {"count": read["blobs"], "bytes": read["blob_bytes"]}
+    assert found["versions"]["driver"] == "psycopg2"
+    assert not storage.blob_dir.exists()
+    # Over the port, where a password is asked for
+    described = storage.described_with_password()
+    assert info(tmp_path, described)["objects"] == read["objects"]
+    wrong = info(tmp_path, {"postgresql": {**described["postgresql"], "password": "Wrong$ecret-12"}})
+    assert (wrong["reachable"], wrong["exists"]) == (False, None)
+    assert "password authentication failed" in wrong["error"]
+    unknown = info(tmp_path, {"postgresql": {**storage.description["postgresql"], "dbname": "none"}})
+    assert unknown["error"].endswith('database "none" does not exist')
 
 
 def test_a_pack_is_seen(tmp_path, filled):
