@@ -1,7 +1,7 @@
 # Each target installs what it needs, pinned, in .venv/, .collections/ and .cache/; a second run does not install again.
 SHELL = /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help quickstart quickstart-stop test lint sanity unit integration newest molecule cost bench soak docs readmes release changelog clean tools units importer hosts
+.PHONY: help quickstart quickstart-stop test lint sanity unit integration newest molecule cost bench soak docs readmes release changelog clean tools units storages importer hosts
 
 help:                   ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -12,7 +12,7 @@ quickstart:             ## Serve a storage out of .quickstart/, without root: ma
 quickstart-stop:        ## Stop it
 	@playbooks/quickstart.sh stop
 
-test: units importer hosts     ## Everything that follows, but bench and soak
+test: units storages importer hosts ## Everything that follows, but bench and soak
 	@.venv/bin/python tests/run.py molecule lint docs sanity unit integration release cost newest
 
 lint: tools             ## yamllint, ruff, ansible-lint, the changelog
@@ -30,7 +30,7 @@ sanity: tools           ## ansible-test sanity
 unit: units             ## The unit tests
 	@.venv/bin/python tests/run.py unit
 
-integration: tools      ## The modules, by real tasks on this machine: make integration [TARGET=tests/integration/FILE]
+integration: storages   ## The modules, by real tasks on this machine: make integration [TARGET=tests/integration/FILE]
 	@.venv/bin/python tests/run.py integration
 
 release: importer       ## The tarball: built, imported, installed, and the quickstart out of it
@@ -48,7 +48,7 @@ cost: tools hosts       ## How often an unchanged run touches a host
 bench: tools hosts      ## What a run costs, as ratios
 	@.venv/bin/python tests/run.py bench
 
-soak: tools hosts       ## The scenarios and integration tests with the large numbers
+soak: storages hosts    ## The scenarios and integration tests with the large numbers
 	@SOAK=1 .venv/bin/python tests/run.py molecule integration
 
 changelog: tools        ## Write CHANGELOG.rst out of the fragments, for the version of galaxy.yml
@@ -62,6 +62,9 @@ tools:
 
 units: tools
 	@tests/rig/setup units
+
+storages: tools
+	@tests/rig/setup storages
 
 importer: tools
 	@tests/rig/setup release

@@ -11,15 +11,15 @@ short_description: The ZConfig text of a storage's description
 version_added: 0.1.0
 description:
   - Checks the description of a storage and renders it as the ZConfig section that ZODB, ZEO and their tools read.
-  - What the role P(pyams.zodb.zodb_client#role) takes in an entry of C(zodb_client_storages) under C(zeo),
-    C(filestorage) or C(zconfig) is such a description. Their options are documented there.
+  - The kinds and their options are those of O(pyams.zodb.zodb_info#module:storage). The text of V(config_file) is on
+    the host, so there is none to render, and a password is refused, since the text is likely to become a file.
   - Written in any case are the sizes of ZEO's caches and C(server-sync), whose defaults in ZEO surprise.
 positional: _input, name, kind
 options:
   _input:
     description: >-
-      The description, a dictionary with one key. V(zeo) and V(filestorage) have a dictionary of options,
-      V(zconfig) has the section as a text.
+      The description, a dictionary with one key, the kind. V(zconfig) has the section as a text, the others have a
+      dictionary of options.
     type: dict
     required: true
   name:

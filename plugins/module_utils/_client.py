@@ -19,7 +19,6 @@ from typing import Any
 
 from ansible_collections.pyams.zodb.plugins.module_utils._storage import (
     DATABASE_NAME,
-    KINDS,
     Refused,
     files_of,
     normalise,
@@ -28,6 +27,7 @@ from ansible_collections.pyams.zodb.plugins.module_utils._storage import (
     render_pack,
 )
 
+KINDS = ("zeo", "filestorage", "zconfig")  # of storages whose files the role can lay
 FILES = ("storage.inc", "zodb.conf", "zope.conf", "pack.conf", "client.env")
 PLATFORMS = {("debian", "12"), ("debian", "13")}
 
@@ -41,6 +41,8 @@ _BARE = re.compile(r"[\w@+=:,./#~-]+")  # what a shell and systemd take as it is
 def describe(entry: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     """Return the storage description of an entry, with what the entry's name gives it. Raises Refused."""
     given = {kind: entry[kind] for kind in KINDS if entry[kind] is not None}
+    if not given:
+        raise Refused("no kind of storage is named; give one of {}.".format(", ".join(KINDS)))
     if given.keys() == {"zeo"}:
         zeo = dict(given["zeo"])
         zeo["storage"] = zeo.get("storage") or entry["name"]

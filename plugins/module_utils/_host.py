@@ -173,14 +173,26 @@ def full_name():
 
 def free(path):
     """Return the free bytes on the file system of a path, or of the nearest folder above it that is there."""
-    at = os.path.realpath(path)
-    while not os.path.exists(at):
-        at = os.path.dirname(at)
     try:
-        status = os.statvfs(at)
+        status = os.statvfs(_there(path))
     except OSError:
         return None
     return status.f_bavail * status.f_frsize
+
+
+def device(path):
+    """Return the number of that file system, None if it cannot be told."""
+    try:
+        return os.stat(_there(path)).st_dev
+    except OSError:
+        return None
+
+
+def _there(path):
+    at = os.path.realpath(path)
+    while not os.path.exists(at):
+        at = os.path.dirname(at)
+    return at
 
 
 def newest(files):
@@ -318,6 +330,17 @@ def lock_holder(path):
             return True, pid if os.path.isdir(f"/proc/{pid}") else _locker(path, status)
     pid = _locker(path, status)
     return pid is not None, pid
+
+
+def lockers(paths):
+    """Return the pids of the other processes that hold locks on some files."""
+    found = {}
+    for path in paths:
+        with contextlib.suppress(OSError):
+            status = os.stat(path)
+            found[status.st_ino] = (os.major(status.st_dev), os.minor(status.st_dev))
+    held = locks(text("/proc/locks"))
+    return sorted({pid for pid, *device, inode in held if found.get(inode) == tuple(device) and pid != os.getpid()})
 
 
 def _locker(path, status):

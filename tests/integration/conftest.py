@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 
 import pytest
+import storage_kinds
+from storage_servers import Certificates, PostgreSQL, Zeo
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +38,67 @@ def application():
         subprocess.run([*pip, "--disable-pip-version-check", "--requirement", wanted], check=True)
         done.write_text(wanted.read_text())
     return folder
+
+
+@pytest.fixture(scope="session")
+def open_folder():
+    """Return a function that makes folders which every account can reach, unlike those of pytest."""
+    made = []
+
+    def make():
+        made.append(pathlib.Path(tempfile.mkdtemp(prefix="zodb-test-")))
+        made[-1].chmod(0o755)
+        return made[-1]
+
+    yield make
+    for folder in made:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgresql(open_folder, certificates):
+    """A throw-away PostgreSQL cluster, see storage_servers.py. A test that stops it has to start it again."""
+    server = PostgreSQL(open_folder(), certificates)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def certificates(open_folder):
+    """Certificates for servers with TLS."""
+    return Certificates(open_folder())
+
+
+@pytest.fixture
+def make_storage(request, open_folder):
+    """Return a function that makes storages, make_storage(kind, disk=None, **options), see storage_kinds.py.
+
+    disk: MB of a file system that the storage has for itself, to be full soon.
+    """
+    folder, made, disks = open_folder(), [], []
+
+    def make(kind, disk=None, **options):
+        if kind == "zeo_tls":
+            options["certificates"] = request.getfixturevalue("certificates")
+        if kind.startswith("postgresql"):
+            options["postgresql"] = request.getfixturevalue("postgresql")
+        place = folder / f"{len(made)}-{kind}"
+        if disk:
+            place.mkdir()
+            mount = ["mount", "-t", "tmpfs", "-o", f"size={disk}m,mode=755", "tmpfs", place]
+            subprocess.run(mount, check=True)
+            disks.append(place)
+            place = place / "full"
+        made.append(storage_kinds.make(kind, place, **options))
+        return made[-1]
+
+    yield make
+    for storage in made:
+        if isinstance(storage.server, Zeo):
+            storage.server.stop()
+        if storage.database:
+            storage.server.drop_database(storage.database)
+    for disk in disks:
+        subprocess.run(["umount", disk], check=True)
+    shutil.rmtree(folder)
+    folder.mkdir()

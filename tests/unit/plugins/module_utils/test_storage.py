@@ -19,6 +19,7 @@ from ansible_collections.pyams.zodb.plugins.module_utils._storage import (
     KINDS,
     Refused,
     argument_spec,
+    documentation,
     files_of,
     normalise,
     render,
@@ -312,16 +313,36 @@ def test_the_files_that_a_restart_depends_on():
 def test_the_argument_spec_has_every_kind_and_option():
     spec = argument_spec()
     assert list(spec) == list(KINDS)
-    assert spec["zeo"]["options"]["server"]["type"] == "list"
-    assert spec["zeo"]["options"]["cache_size"] == {
+    assert spec["zeo"]["options"]["server"] == {"type": "list", "elements": "str", "required": True}
+    assert spec["zeo"]["options"]["cache_size"] == {"type": "str", "default": "256MB"}
+    assert spec["zeo"]["options"]["tls"]["options"]["ca"]["required"]
+    assert spec["zeo"]["options"]["tls"]["options"]["key"]["no_log"] is False
+    assert spec["zconfig"] == {"type": "str", "no_log": True}
+    assert spec["postgresql"]["options"]["password"] == {"type": "str", "no_log": True}
+    assert spec["postgresql"]["options"]["passfile"] == {"type": "path", "no_log": False}
+    assert spec["postgresql"]["options"]["port"] == {"type": "int"}
+
+
+def test_the_documentation_is_the_argument_spec_in_words():
+    def without(spec, *keys):
+        return {
+            name: {
+                key: without(value, *keys) if key == "options" else value
+                for key, value in option.items()
+                if key not in keys
+            }
+            for name, option in spec.items()
+        }
+
+    assert without(documentation(), "description") == without(argument_spec(), "no_log")
+    assert documentation()["zeo"]["options"]["cache_size"] == {
         "description": "Size of the cache of each process, in bytes or with KB, MB, GB.",
         "type": "str",
         "default": "256MB",
     }
-    assert spec["zeo"]["options"]["tls"]["options"]["ca"]["required"]
-    assert spec["zconfig"]["no_log"]
 
 
+ALL_KINDS = "filestorage, zeo, postgresql, mysql, mariadb, oracle, sqlite, zconfig, config_file"
 ZEO_OPTIONS = (
     "server, storage, blob_dir, shared_blob_dir, blob_cache_size, cache_size, server_sync, wait_timeout, client_label, "
     "read_only, read_only_fallback, tls"
@@ -333,15 +354,12 @@ ZEO_OPTIONS = (
     [
         pytest.param(
             "zeo",
-            "a storage is a dictionary of one kind and its options, not of type str; "
-            "the kinds are zeo, filestorage, zconfig.",
+            f"a storage is a dictionary of one kind and its options, not of type str; the kinds are {ALL_KINDS}.",
             id="no dictionary",
         ),
-        pytest.param({}, "no kind of storage is named; give one of zeo, filestorage, zconfig.", id="empty"),
-        pytest.param({"zeo": None}, "no kind of storage is named; give one of zeo, filestorage, zconfig.", id="null"),
-        pytest.param(
-            {"zoe": {}}, '"zoe" is no kind of storage; the kinds are zeo, filestorage, zconfig.', id="unknown kind"
-        ),
+        pytest.param({}, f"no kind of storage is named; give one of {ALL_KINDS}.", id="empty"),
+        pytest.param({"zeo": None}, f"no kind of storage is named; give one of {ALL_KINDS}.", id="null"),
+        pytest.param({"zoe": {}}, f'"zoe" is no kind of storage; the kinds are {ALL_KINDS}.', id="unknown kind"),
         pytest.param(
             {"zeo": ZEO, "filestorage": {"path": "/x"}},
             "zeo and filestorage are named together; a storage has one kind, keep one of them.",
@@ -516,6 +534,16 @@ ZEO_OPTIONS = (
             {"filestorage": {"path": "/srv/Data.fs", "blob_dir": "/srv//Data.fs/"}},
             "filestorage.blob_dir /srv/Data.fs is the path of the storage too; blobs need a folder of their own.",
             id="blobs in the file",
+        ),
+        pytest.param(
+            {"filestorage": {"path": b"/srv/\xff/Data.fs".decode(errors="surrogateescape")}},
+            "filestorage.path holds bytes that are no UTF-8, which ZConfig cannot read; take them out.",
+            id="no UTF-8",
+        ),
+        pytest.param(
+            {"zconfig": b"<mappingstorage/> # \xff".decode(errors="surrogateescape")},
+            "zconfig holds bytes that are no UTF-8, which ZConfig cannot read; take them out.",
+            id="zconfig, no UTF-8",
         ),
         pytest.param(
             {"zconfig": {"x": 1}},

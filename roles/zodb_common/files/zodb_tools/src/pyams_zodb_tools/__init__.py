@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The commands of a ZEO server's virtualenv: zodb-checkconf, zodb-health and zodb-pack.
+"""The commands of a ZEO server's virtualenv: zodb-checkconf, zodb-health and zodb-pack; and RelStorage's <mariadb>.
 
 The first is given ZConfig files, the two others a TOML file that the role renders beside them. Its keys:
 

@@ -1,0 +1,1461 @@
+# Copyright: (c) 2026, pyams.zodb contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Private to pyams.zodb: what the modules run under the Python of the storage's virtualenv.
+
+The source of this file travels inside the module (see _agent_run.py) and is run by ``python -I -c``: it imports
+the standard library, and what the virtualenv has only inside its functions. One request as JSON on standard input, one
+answer as a line of JSON on standard output; what is logged goes to standard error.
+
+A storage is known by its ZConfig text alone. To read one, nothing is created, written or locked, and no state of an
+object is unpickled. Transaction and object ids are texts of 16 hexadecimal digits behind 0x.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import signal
+import struct
+import sys
+import tempfile
+import threading
+import time
+
+# One storage, or a file as zodbconvert, a ZEO server or an application reads it, without its other parts.
+SCHEMA = """
+<schema>
+  <import package="ZODB"/>
+  <multisection type="ZODB.storage" name="*" attribute="storages"/>
+  <multisection type="ZODB.database" name="*" attribute="databases"/>
+</schema>
+"""
+NOTHING = b"\0" * 8
+HEADER = struct.Struct(">8sQcHHH")  # of a transaction in a FileStorage: tid, length, status, three lengths of texts
+ZEO_PATIENCE = 30  # seconds to wait for a server, at most
+PRIVATE_FOLDERS = []  # for blobs that are fetched
+READ_CACHE = 1  # MB of RelStorage's cache: everything is read once
+
+
+class Refused(Exception):
+    """What is wrong and what to do, in one sentence."""
+
+
+class Missing(Refused):
+    """The file, folder or schema is not there: an empty storage could be made in its place."""
+
+
+class Unreachable(Refused):
+    """What holds the storage does not answer, or does not let us look."""
+
+
+def number(value):
+    """Return an id of eight bytes as text."""
+    return "0x" + value.hex()
+
+
+def raw(text):
+    """Return an id written as text as its eight bytes."""
+    return bytes.fromhex(text[2:])
+
+
+def section(place):
+    """Return the storage's section as ZConfig reads it; nothing is opened.
+
+    place: text, a ZConfig text with one storage; or file and section, its name in a file.
+    """
+    import ZConfig.datatypes
+    import ZConfig.loader
+
+    # RelStorage's schema asks for existing folders; which one is missing is ours to say.
+    registry = ZConfig.datatypes.Registry({**ZConfig.datatypes.stock_datatypes, "existing-dirpath": str})
+    schema = ZConfig.loader.SchemaLoader(registry).loadFile(io.StringIO(SCHEMA))
+    try:
+        if "text" in place:
+            found, _handlers = ZConfig.loadConfigFile(schema, io.StringIO(place["text"]))
+            return found.storages[0]
+        found, _handlers = ZConfig.loadConfig(schema, place["file"])
+    except ImportError as error:
+        raise Refused(f"the virtualenv lacks a package that the storage needs ({error}); install it there.") from None
+    except ZConfig.ConfigurationError as error:
+        raise Refused(f"ZConfig does not accept it: {_first_line(error)}") from None
+    except OSError as error:  # the file itself; certificates are read with the section
+        raise Unreachable(f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}.") from None
+    name = place["section"].lower()
+    known = {one.name: one for one in found.storages}
+    known.update((one.name, one.config.storage) for one in found.databases)
+    if name not in known:
+        names = ", ".join(filter(None, known)) or "none"
+        raise Refused(f"{place['file']} has no storage {name}; it has {names}.")
+    return known[name]
+
+
+class Storage:
+    """A storage that is opened for reading: nothing is made, written or locked, objects are never unpickled.
+
+    Blobs of a folder that belongs to the storage are read where they lie. Those of a ZEO server or a database are
+    fetched one at a time into a private folder, not into the application's cache.
+    """
+
+    kind = None
+    path = None  # of the file or folder that holds the objects
+    shared = True  # blob_dir is where blobs are kept, not a cache of them
+    keeps_history = None
+    history_differs = False  # from what the description says
+    undone = False  # whether records() passed an object whose creation was undone
+    others = None  # see sessions(); counted before the storage is opened
+
+    def __init__(self, found):
+        self.section = found
+        self.config = found.config
+        self.blob_dir = getattr(self.config, "blob_dir", None) and os.path.abspath(self.config.blob_dir)
+        self.private = None
+        self.storage = None
+
+    def open(self):
+        """Open it. Raises Missing."""
+        raise NotImplementedError
+
+    def close(self):
+        if self.storage is not None:
+            self.storage.close()
+        if self.private:
+            shutil.rmtree(self.private, ignore_errors=True)
+
+    def __enter__(self):
+        try:
+            self.open()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_error):
+        self.close()
+
+    def last(self):
+        """Return the id of the last finished transaction."""
+        return self.storage.lastTransaction()
+
+    def identity(self):
+        """Return what two descriptions of the same storage have in common, as a text."""
+        raise NotImplementedError
+
+    def objects(self, exact):
+        """Return the number of objects; if it need not be exact, what is cheap to know."""
+        return sum(1 for _record in self.records()) if exact else len(self.storage)
+
+    def count(self):
+        """Return a number that is cheap to know and changes with the number of objects."""
+        return len(self.storage)
+
+    def inode(self):
+        """Return what a pack changes, None if that cannot be told."""
+        return
+
+    def revisions(self):
+        """Return how many revisions of objects are kept."""
+        return sum(len({record.oid for record in transaction}) for transaction in self.iterator())
+
+    def tids(self, oids):
+        """Return {oid: tid} of the objects among some that are there."""
+        found = {oid: self.current(oid)[1] for oid in oids}
+        return {oid: tid for oid, tid in found.items() if tid}
+
+    def current(self, oid):
+        """Return (state, tid) of an object as it is now, (None, None) if it is not there."""
+        from ZODB.POSException import POSKeyError
+        from ZODB.utils import load_current
+
+        try:
+            return load_current(self.storage, oid)
+        except (POSKeyError, KeyError):
+            return None, None
+
+    def open_for_writing(self):
+        """Open it to be written, made if it is missing. What others have in use is not touched."""
+        raise NotImplementedError
+
+    def temporary_folder(self):
+        """Return where a file lies that is handed over as a blob."""
+        return self.storage.temporaryDirectory()
+
+    def clear(self):
+        """Take everything out of a storage that is opened for writing, and close it."""
+        raise NotImplementedError
+
+    def _clear_blobs(self):
+        if self.blob_dir and self.shared and os.path.isdir(self.blob_dir):
+            for name in os.listdir(self.blob_dir):
+                path = os.path.join(self.blob_dir, name)
+                shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+
+    def transactions(self):
+        """Return (number of transactions, id of the last one that a pack looked at), None for what is not known."""
+        raise NotImplementedError
+
+    def blobs(self):
+        """Return (number, bytes) of the blobs in every revision that is kept, None for what is not known."""
+        if not (self.blob_dir and self.shared):
+            return None, None
+        files = list(blob_files(self.blob_dir))
+        return len(files), sum(os.path.getsize(file) for file in files)
+
+    def versions(self):
+        """Return versions of what is behind the storage, beside those of the Python packages."""
+        return {}
+
+    def records(self):
+        """Yield (oid, tid, state) of each current object, by oid, without those whose creation was undone."""
+        from ZODB.POSException import POSKeyError
+        from ZODB.utils import p64, u64
+
+        at = None
+        while True:
+            try:
+                oid, tid, state, at = self._record_behind(at)
+            except POSKeyError as error:  # a creation that was undone: the storage names it, and goes on behind it
+                self.undone = True
+                at = p64(u64(error.args[0]) + 1)
+                continue
+            except (StopIteration, ValueError):  # an empty storage, or nothing behind the last undone one
+                return
+            if state is None:
+                self.undone = True
+            else:
+                yield oid, tid, state
+            if at is None:
+                return
+
+    def _record_behind(self, at):
+        return self.storage.record_iternext(at)
+
+    def iterator(self, start=None, stop=None):
+        """Return the transactions, by tid, both ends included."""
+        return self.storage.iterator(start, stop)
+
+    def revision(self, oid, tid):
+        """Return the state that an object got in a transaction, None if that is not kept."""
+        from ZODB.POSException import POSKeyError
+
+        try:
+            return self.storage.loadSerial(oid, tid)
+        except (POSKeyError, KeyError):
+            return None
+
+    def blob(self, oid, tid):
+        """Return the path of a blob's file, None if it cannot be read. Give it back by release()."""
+        from ZODB.POSException import POSKeyError, Unsupported
+
+        try:
+            path = self.storage.loadBlob(oid, tid)
+        except (POSKeyError, Unsupported, OSError, AssertionError):  # the last is RelStorage's, for a missing one
+            return None
+        except Exception as error:  # each driver has exceptions of its own, after which it reads nothing more
+            raise Refused(
+                f"the blob of object {number(oid)}, transaction {number(tid)}, cannot be read: {_first_line(error)}"
+            ) from None
+        return path if path and os.access(path, os.R_OK) else None
+
+    def release(self, path):
+        if self.private and path.startswith(self.private):
+            with contextlib.suppress(OSError):
+                os.remove(path)
+
+    def _blob_folder(self):
+        """Return the folder to open the storage with: its own, which has to be there, or a private one."""
+        if not self.blob_dir:
+            return None
+        if self.shared:
+            if not os.path.isdir(self.blob_dir):
+                raise Missing(f"there is no folder of blobs {self.blob_dir}.")
+            return self.blob_dir
+        if not self.private:
+            self.private = tempfile.mkdtemp(prefix="zodb-")
+            PRIVATE_FOLDERS.append(self.private)
+        return self.private
+
+
+class File(Storage):
+    """A FileStorage, which a server may have open at the same time."""
+
+    kind = "filestorage"
+    keeps_history = True
+
+    def __init__(self, found):
+        super().__init__(found)
+        self.path = os.path.abspath(self.config.path)
+
+    def open(self):
+        from ZODB.FileStorage import FileStorage
+        from ZODB.FileStorage.FileStorage import FileStorageFormatError
+
+        if not os.path.exists(self.path):
+            raise Missing(f"there is no file {self.path}.")
+        if not os.path.isfile(self.path):
+            raise Refused(f"{self.path} is no file; name that of a FileStorage.")
+        with _nothing_made(), _nothing_unpickled():
+            try:
+                self.storage = FileStorage(self.path, read_only=True, blob_dir=self._blob_folder())
+            except FileStorageFormatError:
+                raise Refused(_format(self.path)) from None
+
+    def inode(self):
+        # A pack puts another file in the place of this one.
+        status = os.stat(self.path)
+        return [status.st_dev, status.st_ino]
+
+    def identity(self):
+        return f"filestorage {os.path.realpath(self.path)}"
+
+    def last(self):
+        # lastTransaction() of a file that is opened beside a server may name a transaction that is not finished.
+        return next(reversed(self.storage.lastInvalidations(1)), (NOTHING,))[0]
+
+    def iterator(self, start=None, stop=None):
+        # From a start, ZODB looks for the last transaction first, and gives up where one is being written.
+        for _try in range(100):
+            try:
+                return super().iterator(start, stop)
+            except (ValueError, AttributeError):
+                time.sleep(0.02)
+        return super().iterator(start, stop)
+
+    def objects(self, exact):
+        if not exact:
+            return len(self.storage)
+        headers = (self.storage._read_data_header(at) for at in self.storage._index.values())
+        return sum(1 for header in headers if header.plen or header.back)
+
+    def transactions(self):
+        count, packed, at, end = 0, None, 4, self.storage._pos
+        with open(self.path, "rb") as file:
+            while at < end:
+                file.seek(at)
+                tid, length, status, *_texts = HEADER.unpack(file.read(HEADER.size))
+                count += 1
+                packed = tid if status == b"p" else packed
+                at += length + 8
+        return count, packed
+
+    def revisions(self):
+        count, at, end = 0, 4, self.storage._pos
+        while at < end:
+            transaction = self.storage._read_txn_header(at)
+            record, behind, oids = at + transaction.headerlen(), at + transaction.tlen, set()
+            while record < behind:
+                header = self.storage._read_data_header(record)
+                record += header.recordlen()
+                oids.add(header.oid)
+            count += len(oids)
+            at = behind + 8
+        return count
+
+    def open_for_writing(self):
+        from zc.lockfile import LockError
+        from ZODB.FileStorage import FileStorage
+
+        try:
+            self.storage = FileStorage(self.path, blob_dir=self.blob_dir)
+        except LockError:
+            raise Refused(f"{self.path} is open for writing in another process; stop that first.") from None
+
+    def clear(self):
+        self.storage.close()
+        self.storage.cleanup()
+        self.storage = None
+        self._clear_blobs()
+
+    def index(self):
+        """Return how far the saved index is: missing, unusable, behind (the rest is read at each start), current."""
+        from ZODB.fsIndex import fsIndex
+
+        if not os.path.exists(self.path + ".index"):
+            return "missing"
+        with _nothing_unpickled():
+            try:
+                at = fsIndex.load(self.path + ".index")["pos"]
+            except Exception:
+                return "unusable"
+        size = self.storage.getSize()
+        return "current" if at == size else "behind" if at < size else "unusable"
+
+
+class Zeo(Storage):
+    """A storage of a ZEO server."""
+
+    kind = "zeo"
+
+    def __init__(self, found):
+        super().__init__(found)
+        self.shared = bool(self.config.shared_blob_dir)
+
+    def open(self, read_only=True):
+        from ZEO.Exceptions import ClientDisconnected
+
+        config = self.config
+        config.read_only, config.read_only_fallback = read_only, False
+        config.blob_dir, config.blob_cache_size = self._blob_folder(), None
+        for name in ("cache_path", "client", "var"):
+            if hasattr(config, name):
+                setattr(config, name, None)
+        if hasattr(config, "wait_timeout"):
+            config.wait_timeout = min(config.wait_timeout or ZEO_PATIENCE, ZEO_PATIENCE)
+        try:
+            self.storage = self.section.open()
+        except ClientDisconnected:
+            raise Unreachable(
+                f"no answer from {self._servers()} for the storage {config.storage}; look whether the server runs, "
+                "has a storage of that name, and accepts this client."
+            ) from None
+        self.keeps_history = bool(self.storage.supportsUndo())
+        served = self.storage._info.get("name") or ""
+        self.path = served if os.path.isabs(served) and os.path.exists(served) else None
+
+    def open_for_writing(self):
+        self.open(read_only=False)
+
+    def _record_behind(self, at):
+        from ZEO.Exceptions import ServerException
+
+        try:
+            return super()._record_behind(at)
+        except ServerException as error:  # which the client hands on as its name and arguments
+            if error.args[0] == "builtins.ValueError":
+                raise ValueError from error
+            raise
+
+    def _servers(self):
+        addresses = [server.address for server in self.config.server]
+        return ", ".join(one if isinstance(one, str) else "{}:{}".format(*one[:2]) for one in addresses)
+
+    def identity(self):
+        return f"zeo {self._servers()} {self.config.storage}"
+
+    def transactions(self):
+        if not self.keeps_history:
+            return None, None
+        count, packed = 0, None
+        for transaction in self.iterator():
+            count += 1
+            packed = transaction.tid if _status(transaction) == "p" else packed
+        return count, packed
+
+    def blobs(self):
+        if self.shared:
+            return super().blobs()
+        from ZODB.blob import is_blob_record
+
+        return sum(1 for _oid, _tid, state in self.records() if is_blob_record(state)), None
+
+
+class Relational(Storage):
+    """A RelStorage, over any database."""
+
+    def __init__(self, found):
+        super().__init__(found)
+        self.adapter = self.config.adapter
+        named = self.adapter.config.getSectionType()
+        self.kind = "sqlite" if named == "sqlite3" else named
+        self.shared = bool(self.config.shared_blob_dir)
+        if self.kind == "sqlite":
+            self.path = os.path.abspath(self.adapter.config.data_dir)
+        self.database = None
+        self.keeps_history = bool(self.config.keep_history)
+
+    def open(self):
+        config = self.config
+        wanted = bool(config.keep_history)
+        config.read_only, config.create_schema = True, False
+        config.cache_local_dir = config.cache_servers = None
+        config.cache_local_mb = READ_CACHE
+        if self.path and not os.path.isfile(os.path.join(self.path, "main.sqlite3")):
+            raise Missing(f"there is no SQLite database main.sqlite3 in {self.path}.")
+        self.database = self._database()
+        try:
+            tables = self.ask(self.database.schema.list_tables)
+        except Exception as error:  # each driver has exceptions of its own
+            raise Unreachable(f"the database does not answer: {_first_line(error)}") from None
+        tables = {table.lower() for table in tables}
+        self.others = self.sessions()  # before this process has more of them
+        if "object_state" not in tables:
+            raise Missing("the database answers, but has none of RelStorage's tables.")
+        self.keeps_history = config.keep_history = "current_object" in tables
+        self.history_differs = self.keeps_history != wanted
+        self.database = self._database()
+        config.blob_dir, config.blob_cache_size = self._blob_folder(), None
+        with _nothing_made() if self.shared else contextlib.nullcontext():
+            self.storage = self.section.open()
+
+    def open_for_writing(self):
+        config = self.config
+        config.read_only, config.create_schema = False, True
+        config.cache_local_dir = config.cache_servers = None
+        config.cache_local_mb = READ_CACHE
+        if not self.shared:
+            config.blob_dir, config.blob_cache_size = self._blob_folder(), None
+        self.database = self._database()
+        self.storage = self.section.open()
+
+    def temporary_folder(self):
+        return self.storage.blobhelper.temporaryDirectory()
+
+    def clear(self):
+        self.storage.zap_all()
+        self._clear_blobs()
+
+    def revisions(self):
+        return self.value("SELECT COUNT(*) FROM object_state")
+
+    def tids(self, oids):
+        from ZODB.utils import p64, u64
+
+        numbers = [u64(oid) for oid in oids]
+        found = self.ask(lambda cursor: dict(self.database.mover.current_object_tids(cursor, numbers)))
+        return {p64(oid): p64(tid) for oid, tid in found.items()}
+
+    def _database(self):
+        from relstorage.options import Options
+
+        self.config.driver = self.adapter.config.driver
+        options = Options.copy_valid_options(self.config)
+        options.adapter = self.adapter
+        try:
+            return self.adapter.create(options)
+        except ImportError as error:
+            raise Refused(f"the virtualenv has no driver for the database: {_first_line(error)}") from None
+
+    def ask(self, question):
+        """Return question(cursor), in a read-only transaction."""
+        from relstorage.adapters.connmanager import connection_callback
+
+        @connection_callback(read_only=True, application_name="pyams.zodb")
+        def callback(_connection, cursor):
+            return question(cursor)
+
+        return self.database.connmanager.open_and_call(callback)
+
+    def value(self, query):
+        """Return the first column of a query's first row, None if there is no such row."""
+
+        def question(cursor):
+            cursor.execute(query)
+            rows = cursor.fetchall()
+            return rows[0][0] if rows else None
+
+        return self.ask(question)
+
+    def identity(self):
+        if self.kind == "sqlite":
+            return f"sqlite {os.path.realpath(self.path)}"
+        if self.kind == "postgresql":
+            return "postgresql {}".format(
+                self.value(
+                    "SELECT system_identifier || '/' || oid || '/' || current_schema() "
+                    "FROM pg_control_system(), pg_database WHERE datname = current_database()"
+                )
+            )
+        if self.kind in ("mysql", "mariadb"):
+            return "mysql {}".format(self.value("SELECT CONCAT(@@hostname, ':', @@port, '/', DATABASE())"))
+        return f"{self.kind} {self.adapter.config.dsn}"
+
+    def objects(self, exact):
+        if not exact:
+            return len(self.storage)
+        if self.keeps_history:
+            return self.value(
+                "SELECT COUNT(*) FROM current_object JOIN object_state USING (zoid, tid) WHERE state IS NOT NULL"
+            )
+        return self.value("SELECT COUNT(*) FROM object_state WHERE state IS NOT NULL")
+
+    def transactions(self):
+        if not self.keeps_history:
+            return None, None
+        # A word of SQL, which only SQLite wants to be quoted, and Oracle and MySQL do not.
+        queries = (
+            'SELECT COUNT(*) FROM "transaction" WHERE tid <> 0',
+            'SELECT MAX(tid) FROM "transaction" WHERE packed = TRUE AND tid <> 0',
+        )
+        if self.kind != "sqlite":
+            queries = [query.replace('"', "") for query in queries]
+        if self.kind == "oracle":
+            queries = [query.replace("TRUE", "'Y'") for query in queries]
+        count, packed = (self.value(query) for query in queries)
+        return count, struct.pack(">Q", packed) if packed else None
+
+    def blobs(self):
+        if self.blob_dir and self.shared:
+            return super().blobs()
+        count = self.value("SELECT COUNT(*) FROM (SELECT DISTINCT zoid, tid FROM blob_chunk) blobs")
+        size = self.value(
+            {
+                # 262144: for reading. The end of a large object is its length.
+                "postgresql": "SELECT SUM(lo_lseek64(lo_open(chunk, 262144), 0, 2)) FROM blob_chunk",
+                "oracle": "SELECT SUM(DBMS_LOB.GETLENGTH(chunk)) FROM blob_chunk",
+            }.get(self.kind, "SELECT SUM(LENGTH(chunk)) FROM blob_chunk")
+        )
+        return count, int(size or 0)
+
+    def count(self):
+        return self.objects(True)
+
+    def sessions(self):
+        if self.kind != "postgresql":
+            return None
+        for _try in range(20):
+            count = self.value(
+                "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() "
+                "AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            )
+            if not count:
+                break
+            time.sleep(0.1)  # a session that was just closed is seen for a moment
+        return count
+
+    def versions(self):
+        query = {
+            "postgresql": "SHOW server_version",
+            "sqlite": "SELECT sqlite_version()",
+            "mysql": "SELECT version()",
+            "mariadb": "SELECT version()",
+        }.get(self.kind)
+        return {"server": self.value(query) if query else None, "driver": self.database.driver.__name__}
+
+
+def storage(place):
+    """Return a storage by its place (see section), to be opened by ``with``."""
+    found = section(place)
+    module = type(found).__module__ + "." + type(found).__name__
+    known = {
+        "ZODB.config.FileStorage": File,
+        "ZODB.config.ZEOClient": Zeo,
+        "ZEO.zconfig.ClientStorageConfig": Zeo,
+        "relstorage.config.RelStorageFactory": Relational,
+    }
+    if module not in known:
+        raise Refused(
+            f"<{found.config.getSectionType()}> is no storage that can be looked at without writing to it; name the "
+            "storage below it: a filestorage, a ZEO client or a relstorage."
+        )
+    return known[module](found)
+
+
+def blob_files(folder):
+    """Yield the paths of the blobs in a folder."""
+    for path, _folders, names in os.walk(folder):
+        yield from (os.path.join(path, name) for name in names if name.endswith(".blob"))
+
+
+@contextlib.contextmanager
+def _nothing_made():
+    """Keep ZODB from making a folder of blobs, its folder for temporary files, or its layout's mark."""
+    from ZODB.blob import FilesystemHelper
+
+    create, FilesystemHelper.create = FilesystemHelper.create, lambda helper: None
+    try:
+        yield
+    finally:
+        FilesystemHelper.create = create
+
+
+@contextlib.contextmanager
+def _nothing_unpickled():
+    """Let an index be read that holds numbers and texts, and no other."""
+    import ZODB.fsIndex
+
+    class Plain(ZODB.fsIndex.Unpickler):
+        def find_class(self, module, name):
+            raise ValueError(f"{module}.{name} in an index")
+
+        find_global = find_class
+
+    unpickler, ZODB.fsIndex.Unpickler = ZODB.fsIndex.Unpickler, Plain
+    try:
+        yield
+    finally:
+        ZODB.fsIndex.Unpickler = unpickler
+
+
+def _format(path):
+    with open(path, "rb") as file:
+        magic = file.read(4)
+    if magic in (b"FS21", b"FS20"):
+        return f"{path} is a FileStorage of Python 2; convert it with zodbupdate first."
+    return f"{path} is no FileStorage; it begins with {magic!r}."
+
+
+def _first_line(error):
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _status(transaction):
+    """Return a transaction's status as text: ZEO hands out bytes."""
+    status = transaction.status
+    return status.decode() if isinstance(status, bytes) else status
+
+
+def _versions():
+    import importlib.metadata
+    import platform
+
+    found = {"python": platform.python_version()}
+    for name in ("ZODB", "ZEO", "RelStorage"):
+        try:
+            found[name.lower()] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name.lower()] = None
+    return found
+
+
+def info(request):
+    """Answer with the facts of one storage. request: storage (see section), exact."""
+    answer = dict.fromkeys(FACTS)
+    answer["versions"] = {**_versions(), "server": None, "driver": None}
+    try:
+        one = storage(request["storage"])
+        answer.update(kind=one.kind, path=one.path, blob_dir=one.blob_dir)
+        with one:
+            answer.update(_facts(one, request["exact"]), reachable=True, exists=True)
+    except Missing as error:
+        answer.update(error=str(error), reachable=True, exists=False)
+    except Unreachable as error:
+        answer.update(error=str(error), reachable=False)
+    return answer
+
+
+FACTS = (
+    *("kind", "reachable", "exists", "error", "path", "blob_dir", "last_tid", "objects", "bytes", "keeps_history"),
+    *("transactions", "packed", "blobs", "blob_bytes", "index", "versions"),
+)
+
+
+def _facts(one, exact):
+    count, packed = one.transactions() if exact else (None, None)
+    blobs, size = one.blobs() if exact else (None, None)
+    return {
+        "path": one.path,
+        "last_tid": number(one.last()),
+        "objects": one.objects(exact),
+        "bytes": one.storage.getSize(),
+        "keeps_history": one.keeps_history,
+        "transactions": count,
+        "packed": number(packed) if packed else None,
+        "blobs": blobs,
+        "blob_bytes": size,
+        "index": one.index() if one.kind == "filestorage" else None,
+        "versions": {**_versions(), "server": None, "driver": None, **one.versions()},
+    }
+
+
+class Comparison:
+    """How a destination differs from a source.
+
+    Objects are counted; of two storages that keep history, revisions. Kinds: same; missing from the destination; stale
+    there (the source has a newer revision); newer there than anything in the source; extra, not in the source, though
+    not newer; unknown, a stale one that was never in the source; different, under the same transaction id; blobs that
+    differ or are missing; later, committed to the source since it was opened. unchecked: stale ones of which a source
+    without history cannot tell whether it ever had them.
+    """
+
+    KINDS = ("same", "missing", "stale", "newer", "extra", "unknown", "different", "blobs", "later", "unchecked")
+
+    def __init__(self):
+        self.counts = dict.fromkeys(self.KINDS, 0)
+        self.transactions = self.size = self.blobs_missing = self.blob_bytes = 0
+        self.examples = {}
+        self.first = self.newer_first = self.extra_last = None
+
+    def note(self, kind, oid, tid=None):
+        self.counts[kind] += 1
+        if kind != "same":
+            examples = self.examples.setdefault(kind, [])
+            if len(examples) < 5:
+                examples.append(number(oid))
+        if kind in ("missing", "stale"):
+            self.first = min(filter(None, (self.first, tid)))
+        elif kind == "newer":
+            self.newer_first = min(filter(None, (self.newer_first, tid)))
+        elif kind == "extra":
+            self.extra_last = max(self.extra_last or tid, tid)
+
+    def lacks(self, source, oid, tid, state):
+        """Note what is to be copied."""
+        from ZODB.blob import is_blob_record
+
+        self.size += len(state or b"")
+        if is_blob_record(state):
+            self.blobs_missing += 1
+            path = source.blob(oid, tid)
+            if path:
+                self.blob_bytes += os.path.getsize(path)
+                source.release(path)
+
+    def answer(self):
+        return {
+            **self.counts,
+            "transactions": self.transactions,
+            "bytes": self.size + self.blob_bytes,
+            "blobs_to_copy": self.blobs_missing,
+            "examples": self.examples,
+            "first": self.first and number(self.first),
+            "newer_first": self.newer_first and number(self.newer_first),
+            "extra_last": self.extra_last and number(self.extra_last),
+        }
+
+
+def compare(source, destination, full, until, after=None):
+    """Return the Comparison of two opened storages. full: contents too, not only ids and lengths.
+
+    until: id of the source's last transaction when it was opened. after: leave out transactions up to it; only of
+    storages that keep history.
+    """
+    if source.keeps_history and destination.keeps_history:
+        return _compare_histories(source, destination, full, until, after)
+    return _compare_objects(source, destination, full, until)
+
+
+def _compare_objects(source, destination, full, until):
+    found = Comparison()
+    packed = None
+    progress = Progress("compared", source.count())
+    for oid, one, other in _merged(source.records(), destination.records()):
+        progress.step()
+        if other is None:
+            tid, state = one
+            if tid > until:
+                found.note("later", oid)
+            else:
+                found.note("missing", oid, tid)
+                found.lacks(source, oid, tid, state)
+        elif one is None:
+            found.note("newer" if other[0] > until else "extra", oid, other[0])
+        elif one[0] == other[0]:
+            _same(found, source, destination, oid, one, other, full)
+        elif one[0] < other[0]:
+            found.note("newer", oid, other[0])
+        else:
+            if source.keeps_history:
+                before = source.revision(oid, other[0])
+                if before is None and packed is None:
+                    packed = source.transactions()[1] or NOTHING
+                if before is None and other[0] > packed:
+                    found.note("unknown", oid)
+                elif before is not None and not _equal(before, other[1], full):
+                    found.note("different", oid)
+            else:
+                found.note("unchecked", oid)
+            if one[0] > until:
+                found.note("later", oid)
+            else:
+                found.note("stale", oid, one[0])
+                found.lacks(source, oid, *one)
+    return found
+
+
+def _merged(ones, others):
+    """Yield (key, what one has, what the other has) of two sorted runs of tuples that begin with the key."""
+    one, other = next(ones, None), next(others, None)
+    while one or other:
+        if other is None or (one and one[0] < other[0]):
+            yield one[0], one[1:], None
+            one = next(ones, None)
+        elif one is None or other[0] < one[0]:
+            yield other[0], None, other[1:]
+            other = next(others, None)
+        else:
+            yield one[0], one[1:], other[1:]
+            one, other = next(ones, None), next(others, None)
+
+
+def _equal(one, other, full):
+    return one == other if full or one is None or other is None else len(one) == len(other)
+
+
+def _same(found, source, destination, oid, one, other, full):
+    from ZODB.blob import is_blob_record
+
+    tid, state = one
+    if not _equal(state, other[1], full):
+        found.note("different", oid)
+    elif is_blob_record(state) and not _equal_blobs(source, destination, oid, tid, full):
+        found.note("blobs", oid)
+    else:
+        found.note("same", oid)
+
+
+def _equal_blobs(source, destination, oid, tid, full):
+    if not full and not (source.shared and destination.shared):
+        return True  # to ask for the length would fetch the blob
+    one, other = source.blob(oid, tid), destination.blob(oid, tid)
+    try:
+        if one is None or other is None or os.path.getsize(one) != os.path.getsize(other):
+            return False
+        if not full:
+            return True
+        with open(one, "rb") as a, open(other, "rb") as b:
+            while True:
+                piece = a.read(1 << 20)
+                if piece != b.read(1 << 20):
+                    return False
+                if not piece:
+                    return True
+    finally:
+        for storage_, path in ((source, one), (destination, other)):
+            if path:
+                storage_.release(path)
+
+
+def _compare_histories(source, destination, full, until, after):
+    found = Comparison()
+    # ZEO takes the extension out of its pickle and puts it into another one.
+    extension = "zeo" not in (source.kind, destination.kind)
+    start = after
+    progress = Progress("compared", None)
+    runs = [((one.tid, one) for one in side.iterator(start)) for side in (source, destination)]
+    for tid, one, other in _merged(*runs):
+        progress.step()
+        if after and tid <= after:
+            continue
+        if other is None:
+            kind = "later" if tid > until else "missing"
+            found.transactions += kind == "missing"
+            for record in one[0]:
+                found.note(kind, record.oid, tid)
+                if kind == "missing":
+                    found.lacks(source, record.oid, tid, record.data)
+        elif one is None:
+            for record in other[0]:
+                found.note("newer" if tid > until else "extra", record.oid, tid)
+        else:
+            _compare_transactions(found, source, destination, one[0], other[0], full, extension)
+    return found
+
+
+def _compare_transactions(found, source, destination, one, other, full, extension):
+    ours, theirs = ({record.oid: _digest(record.data, full) for record in side} for side in (one, other))
+    if _about(one, extension) != _about(other, extension):
+        found.note("different", min(ours, default=NOTHING))
+    for oid in sorted(ours.keys() | theirs.keys()):
+        if oid not in ours:
+            found.note("extra", oid, one.tid)
+        elif oid not in theirs or ours[oid] != theirs[oid]:
+            found.note("different", oid)
+        elif ours[oid] and ours[oid][0] and not _equal_blobs(source, destination, oid, one.tid, full):
+            found.note("blobs", oid)
+        else:
+            found.note("same", oid)
+
+
+def _digest(state, full):
+    """Return (whether it is a blob's, what stands for the state), None for an object whose creation was undone."""
+    import hashlib
+
+    from ZODB.blob import is_blob_record
+
+    if state is None:
+        return None
+    return is_blob_record(state), hashlib.sha256(state).digest() if full else len(state)
+
+
+def _about(transaction, extension):
+    texts = (transaction.user, transaction.description, transaction.extension_bytes if extension else b"")
+    return [text.encode() if isinstance(text, str) else text for text in texts]
+
+
+class Progress:
+    """Logs how far a long work is."""
+
+    EVERY = 5  # seconds
+
+    def __init__(self, what, total):
+        self.what, self.total, self.done = what, total, 0
+        self.began = self.told = time.monotonic()
+
+    def step(self):
+        self.done += 1
+        now = time.monotonic()
+        if now - self.told < self.EVERY:
+            return
+        self.told, rate = now, self.done / (now - self.began)
+        line = f"{self.what} {self.done}, {rate:.0f} per second"
+        if self.total:
+            left = max(self.total - self.done, 0) / rate
+            line += f", {min(100 * self.done / self.total, 100):.0f} %, {left:.0f} s left"
+        log(line)
+
+
+def log(line):
+    sys.stderr.write(time.strftime("%Y-%m-%d %H:%M:%S ") + line + "\n")
+    sys.stderr.flush()
+
+
+def survey(source, keep_history):
+    """Return what a full copy has to copy. keep_history: all revisions, not only the current ones."""
+    from ZODB.blob import is_blob_record
+
+    found = {"objects": 0, "transactions": 0, "blobs": 0, "bytes": 0, "blob_bytes": 0, "no_blob": [], "undone": False}
+    if keep_history:
+        records = (
+            (record.oid, record.tid, record.data)
+            for transaction in _counted(source.iterator(), found)
+            for record in transaction
+        )
+    else:
+        records = source.records()
+    progress = Progress("surveyed", source.count())
+    for oid, tid, state in records:
+        progress.step()
+        found["objects"] += 1
+        found["bytes"] += len(state or b"")
+        if is_blob_record(state):
+            found["blobs"] += 1
+            path = source.blob(oid, tid) if source.blob_dir else None
+            if path:
+                found["blob_bytes"] += os.path.getsize(path)
+                source.release(path)
+            elif len(found["no_blob"]) < 5:
+                found["no_blob"].append([number(oid), number(tid)])
+    if not keep_history and source.keeps_history:
+        found["revisions_left"] = source.revisions() - found["objects"]
+        found["undone"] = source.undone
+    return found
+
+
+def _counted(transactions, found):
+    for transaction in transactions:
+        found["transactions"] += 1
+        yield transaction
+
+
+def side(one):
+    """Return what the module has to know of a storage before it decides."""
+    about = {
+        "kind": one.kind,
+        "path": one.path,
+        "blob_dir": one.blob_dir,
+        "shared": one.shared,
+        "reachable": True,
+        "exists": True,
+        "error": None,
+        "last_tid": number(NOTHING),
+        "objects": 0,
+        "inode": None,
+    }
+    try:
+        with one:
+            about.update(last_tid=number(one.last()), objects=one.count(), inode=one.inode(), path=one.path)
+    except Missing as error:
+        about.update(exists=False, error=str(error))
+    except Unreachable as error:
+        about.update(exists=None, reachable=False, error=str(error))
+    if about["reachable"]:
+        about["identity"] = one.identity()
+    about["driver"] = one.database.driver.__name__ if getattr(one, "database", None) else None
+    about.update(keeps_history=one.keeps_history, history_differs=one.history_differs, others=one.others)
+    return about
+
+
+def inspect(request):
+    """Answer with what both sides are. request: source, destination."""
+    return {name: side(storage(request[name])) for name in ("source", "destination")}
+
+
+def look(request):
+    """Answer with what there is to copy.
+
+    request: source, destination. do: survey, for a full copy, with keep_history; compare, with full; tail, with start;
+    or known, with tid: whether the source still has that transaction, true if it keeps no history to tell.
+    """
+    with storage(request["source"]) as source:
+        until = source.last()
+        if request["do"] == "known":
+            tid = raw(request["tid"])
+            known = not source.keeps_history or any(True for _transaction in source.iterator(tid, tid))
+            answer = {"known": known}
+        elif request["do"] == "survey":
+            answer = survey(source, source.keeps_history and request["keep_history"])
+        else:
+            with storage(request["destination"]) as destination:
+                if request["do"] == "compare":
+                    answer = compare(source, destination, request["full"], until).answer()
+                else:
+                    answer = Tail(source, destination, raw(request["start"]), until).count()
+        return {**answer, "source_last": number(until)}
+
+
+class Tail:
+    """What a source has from a transaction on, and a destination has not."""
+
+    CHUNK = 100_000  # objects in one transaction of the destination, each some 300 bytes of this process's memory
+
+    def __init__(self, source, destination, start, until):
+        self.source, self.destination, self.until = source, destination, until
+        if destination.keeps_history:
+            # Transactions are appended, so nothing before the destination's last one can be mended.
+            start = destination.last()
+        self.start = start
+        self.repeated = {}
+        self.done = {"transactions": 0, "objects": 0, "blobs": 0, "bytes": 0, "dropped": 0}
+        self.copied = []
+
+    def count(self):
+        """Return the numbers without copying."""
+        for records, _end in self._chunks():
+            for record in records:
+                self._add(record, self.source.blob(record.oid, record.tid))
+        return self.done
+
+    def copy(self, drop):
+        """Copy. drop: revisions that the destination cannot keep."""
+        from ZODB.Connection import TransactionMetaData
+
+        for records, transaction in self._chunks():
+            if self.done["dropped"] and self.source.keeps_history and not drop:
+                raise Refused(
+                    "history: the source has older revisions of what was changed, and the destination keeps none; "
+                    "set it to drop, and they stay behind."
+                )
+            meta = transaction if self.destination.keeps_history else TransactionMetaData()
+            self._commit(meta, transaction, records)
+        return self.done
+
+    def _chunks(self):
+        """Yield (records, the transaction to commit them in): one by one, or the newest revisions of many."""
+        if self.destination.keeps_history:
+            for transaction in self.source.iterator(self.start, self.until):
+                if transaction.tid > self.start:
+                    self.done["transactions"] += 1
+                    yield transaction, transaction
+            return
+        from ZODB.utils import p64, u64
+
+        start = self.start
+        while start <= self.until:
+            newest, last = {}, None
+            # A ZEO server writes the record of a blob twice into one transaction; the last one counts.
+            self.repeated = {}
+            for last in self.source.iterator(start, self.until):
+                for record in last:
+                    before = newest.get(record.oid)
+                    if before == record.tid:
+                        self.repeated[record.oid] = self.repeated.get(record.oid, 0) + 1
+                        continue
+                    self.repeated.pop(record.oid, None)
+                    self.done["dropped"] += before is not None
+                    newest[record.oid] = record.tid
+                if len(newest) >= self.CHUNK:
+                    break
+            if last is None:
+                return
+            there = {}
+            oids = sorted(newest)
+            for at in range(0, len(oids), 1000):
+                there.update(self.destination.tids(oids[at : at + 1000]))
+            newest = {oid: tid for oid, tid in newest.items() if there.get(oid) != tid}
+            self.done["transactions"] = None
+            if newest:
+                yield (
+                    (
+                        record
+                        for transaction in self.source.iterator(start, last.tid)
+                        for record in transaction
+                        if newest.get(record.oid) == record.tid and self._counts(record, there)
+                    ),
+                    last,
+                )
+            start = p64(u64(last.tid) + 1)
+
+    def _counts(self, record, there):
+        if self.repeated.get(record.oid):
+            self.repeated[record.oid] -= 1
+            return False
+        # An object that was made and undone within the tail: the destination has never had it.
+        return record.data is not None or record.oid in there
+
+    def _commit(self, meta, transaction, records):
+        writing = self.destination.storage
+        writing.tpc_begin(meta, transaction.tid, _status(transaction) if meta is transaction else " ")
+        try:
+            for record in records:
+                self._restore(record, meta)
+            writing.tpc_vote(meta)
+            writing.tpc_finish(meta)
+        except BaseException:
+            writing.tpc_abort(meta)
+            raise
+
+    def _restore(self, record, meta):
+        from ZODB.blob import is_blob_record
+
+        writing = self.destination.storage
+        if not is_blob_record(record.data):
+            self._add(record, None)
+            writing.restore(record.oid, record.tid, record.data, "", record.data_txn, meta)
+            return
+        path = self.source.blob(record.oid, record.tid)
+        if path is None:
+            raise Refused(_no_blob(number(record.oid), number(record.tid)))
+        self._add(record, path)
+        # The destination takes the file away, so it is given a copy.
+        handle, copy = tempfile.mkstemp(dir=self.destination.temporary_folder())
+        os.close(handle)
+        try:
+            shutil.copyfile(path, copy)
+            writing.restoreBlob(record.oid, record.tid, record.data, copy, record.data_txn, meta)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(copy)
+            self.source.release(path)
+
+    def _add(self, record, path):
+        self.copied.append(record.oid)
+        self.done["objects"] += 1
+        self.done["bytes"] += len(record.data or b"")
+        if path:
+            self.done["blobs"] += 1
+            self.done["bytes"] += os.path.getsize(path)
+
+
+def _no_blob(oid, tid):
+    return (
+        f"the blob of object {oid}, transaction {tid}, is missing from the source or cannot be read; mend that first."
+    )
+
+
+def zodbconvert(request):
+    """Run RelStorage's zodbconvert. request: source, destination."""
+    import relstorage.zodbconvert
+
+    destination = storage(request["destination"])
+    with storage(request["source"]) as source:
+        try:
+            destination.open_for_writing()
+            relstorage.zodbconvert.open_storages = lambda _options: (source.storage, destination.storage)
+            try:
+                relstorage.zodbconvert.main(["zodbconvert", os.devnull])
+            finally:  # it has closed both, also when it gives up
+                source.storage = destination.storage = None
+        except SystemExit as ended:
+            raise Refused(f"zodbconvert: {ended}") from None
+        finally:
+            destination.close()
+    return {}
+
+
+class Rows:
+    """Rows of fields as a file that PostgreSQL copies from, in its binary format; a field is bytes."""
+
+    def __init__(self, rows):
+        self.pieces = self._pieces(rows)
+        self.rest = b""
+
+    @staticmethod
+    def _pieces(rows):
+        yield b"PGCOPY\n\xff\r\n\0" + bytes(8)
+        for row in rows:
+            yield struct.pack(">h", len(row)) + b"".join(struct.pack(">i", len(field)) + field for field in row)
+        yield struct.pack(">h", -1)
+
+    def read(self, size):
+        pieces, length = [self.rest], len(self.rest)
+        while length < size:
+            piece = next(self.pieces, b"")
+            if not piece:
+                break
+            pieces.append(piece)
+            length += len(piece)
+        whole = b"".join(pieces)
+        self.rest = whole[size:]
+        return whole[:size]
+
+
+class Bulk:
+    """Loads a history-free PostgreSQL database that is empty, in one transaction: all or nothing."""
+
+    LARGE = 8 << 20  # bytes; a larger blob is not held in memory
+
+    def __init__(self, source, destination):
+        self.source, self.destination = source, destination
+        self.blobs = []
+        self.last_oid = NOTHING
+        self.progress = Progress("loaded", source.count())
+
+    def run(self, connection, cursor):
+        cursor.execute("LOCK TABLE object_state IN ACCESS EXCLUSIVE MODE")
+        cursor.execute("SELECT COUNT(*) FROM (SELECT 1 FROM object_state LIMIT 1) found")
+        if cursor.fetchone()[0]:
+            raise Refused("the destination is no longer empty; run it again.")
+        copy = "COPY object_state (zoid, tid, state_size, state) FROM STDIN WITH BINARY"
+        cursor.copy_expert(copy, Rows(self._states()))
+        large = []
+        cursor.execute("CREATE TEMPORARY TABLE small_blob (zoid BIGINT, tid BIGINT, data BYTEA) ON COMMIT DROP")
+        cursor.copy_expert("COPY small_blob FROM STDIN WITH BINARY", Rows(self._small_blobs(large)))
+        cursor.execute(
+            "INSERT INTO blob_chunk (zoid, chunk_num, tid, chunk) "
+            "SELECT zoid, 0, tid, lo_from_bytea(0, data) FROM small_blob"
+        )
+        for oid, tid in large:
+            with self._blob(oid, tid) as path:
+                handed = connection.lobject(0, "wb", 0, path)
+            cursor.execute(
+                "INSERT INTO blob_chunk (zoid, chunk_num, tid, chunk) VALUES (%s, 0, %s, %s)",
+                (int.from_bytes(oid, "big"), int.from_bytes(tid, "big"), handed.oid),
+            )
+        self.destination.database.oidallocator.set_min_oid(cursor, int.from_bytes(self.last_oid, "big"))
+
+    def _states(self):
+        from ZODB.blob import is_blob_record
+
+        for oid, tid, state in self.source.records():
+            self.progress.step()
+            if is_blob_record(state):
+                self.blobs.append((oid, tid))
+            self.last_oid = oid
+            yield oid, tid, struct.pack(">q", len(state)), state
+
+    def _small_blobs(self, large):
+        for oid, tid in self.blobs:
+            with self._blob(oid, tid) as path:
+                if os.path.getsize(path) > self.LARGE:
+                    large.append((oid, tid))
+                    continue
+                with open(path, "rb") as file:
+                    data = file.read()
+            yield oid, tid, data
+
+    @contextlib.contextmanager
+    def _blob(self, oid, tid):
+        path = self.source.blob(oid, tid)
+        if path is None:
+            raise Refused(_no_blob(number(oid), number(tid)))
+        try:
+            yield path
+        finally:
+            self.source.release(path)
+
+
+def bulk(request):
+    """Load an empty history-free PostgreSQL database. request: source, destination."""
+    destination = storage(request["destination"])
+    try:
+        destination.open_for_writing()  # makes the tables
+    finally:
+        destination.close()
+    with storage(request["source"]) as source:
+        destination.database.connmanager.open_and_call(Bulk(source, destination).run)
+    destination.database.stats.large_database_change()  # ANALYZE
+    return {}
+
+
+def catch_up(request):
+    """Copy what the destination lacks from a transaction on, then prove it.
+
+    request: source, destination, start (id, included), drop (revisions), verify (none, fast, full), whole (prove
+    everything, not only what was copied).
+    """
+    with storage(request["source"]) as source:
+        until, inode = source.last(), source.inode()
+        writing = storage(request["destination"])
+        try:
+            writing.open_for_writing()
+            tail = Tail(source, writing, raw(request["start"]), until)
+            done = tail.copy(request["drop"])
+        finally:
+            writing.close()
+        with storage(request["destination"]) as destination:
+            found = None
+            if request["verify"] != "none":
+                full = request["verify"] == "full"
+                if request["whole"]:
+                    found = compare(source, destination, full, until)
+                elif source.keeps_history and destination.keeps_history:
+                    found = compare(source, destination, full, until, tail.start)
+                else:
+                    found = _compare_copied(source, destination, tail.copied, full, until)
+            return {
+                **done,
+                "found": found and found.answer(),
+                "packed": source.inode() != inode,
+                "source": {"last_tid": number(until), "objects": source.count(), "inode": inode},
+                "destination": {"last_tid": number(destination.last()), "objects": destination.count()},
+            }
+
+
+def _compare_copied(source, destination, oids, full, until):
+    found = Comparison()
+    for oid in sorted(set(oids)):
+        state, tid = source.current(oid)
+        there, there_tid = destination.current(oid)
+        if state is None and there is None:
+            found.note("same", oid)
+        elif tid is not None and tid > until:
+            found.note("later", oid)
+        elif there is None:
+            found.note("missing", oid, tid)
+        elif state is None:
+            found.note("extra", oid, there_tid)
+        elif tid != there_tid:
+            found.note("different", oid)
+        else:
+            _same(found, source, destination, oid, (tid, state), (there_tid, there), full)
+    return found
+
+
+def clear(request):
+    """Take everything out of a storage whose last transaction is the one named. request: destination, last_tid."""
+    one = storage(request["destination"])
+    try:
+        one.open_for_writing()
+        last = number(one.storage.lastTransaction())
+        if last != request["last_tid"]:
+            raise Refused(f"clear {request['last_tid']}: the destination's last transaction is {last} now.")
+        one.clear()
+    finally:
+        one.close()
+    return {}
+
+
+OPERATIONS = {
+    "info": info,
+    "inspect": inspect,
+    "look": look,
+    "zodbconvert": zodbconvert,
+    "bulk": bulk,
+    "catch_up": catch_up,
+    "clear": clear,
+}
+
+
+def _end_on_sigterm():
+    """End at once, also while a database is waited for; what is not committed is undone by whoever has it."""
+    signal.sigwait({signal.SIGTERM})
+    for folder in PRIVATE_FOLDERS:
+        shutil.rmtree(folder, ignore_errors=True)
+    os._exit(128 + signal.SIGTERM)
+
+
+def main():
+    # What a package prints must not get into the answer.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    # All threads that are started later block it too.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_on_sigterm, daemon=True).start()
+    request = json.load(sys.stdin)
+    try:
+        answer = OPERATIONS[request["operation"]](request)
+    except Refused as refusal:
+        answer = {"refused": str(refusal)}
+    except ImportError as error:
+        answer = {"refused": f"the virtualenv lacks a package that the storage needs ({error}); install it there."}
+    except OSError as error:
+        answer = {"refused": f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}."}
+    answers.write(json.dumps(answer) + "\n")
+    answers.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+# Copyright: (c) 2026, pyams.zodb contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Private to pyams.zodb: asks the agent (_agent.py), which runs under the Python of the storage's virtualenv."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import ctypes
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import threading
+
+from ansible_collections.pyams.zodb.plugins.module_utils import _agent, _storage
+
+LINES = 20  # of what the agent logged, for the user
+_TERMINATE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
+
+
+class Failed(Exception):
+    """What went wrong, in one sentence; the agent refused, or it broke off."""
+
+
+def python_of(virtualenv):
+    """Return the path of a virtualenv's Python. Raises Failed."""
+    path = os.path.join(virtualenv, "bin", "python")
+    if not os.access(path, os.X_OK):
+        raise Failed(f"virtualenv {virtualenv} has no bin/python that can be run; name the storage's virtualenv.")
+    return path
+
+
+def place(description):
+    """Return how the agent is told a storage: its ZConfig text, or a file and the name of a section in it."""
+    ((kind, options),) = _storage.normalise(description).items()
+    if kind == "config_file":
+        return {"file": options["path"], "section": options["section"]}
+    return {"text": _storage.render(description, secrets=True)}
+
+
+class Agent:
+    """Runs requests, one process each, under the Python of a virtualenv.
+
+    storages: the descriptions whose passwords are masked in all that is said. log: called with each line that the agent
+    logs. While a request runs, SIGTERM to this process ends the agent, and so does this process's death.
+    """
+
+    def __init__(self, virtualenv, storages, log=None):
+        self.python = python_of(virtualenv)
+        self.secrets = [secret for storage in storages for secret in _storage.secrets_of(storage)]
+        self.log = log
+        self.inherited = ()  # descriptors that the agent keeps open, of locks
+        self.lines = collections.deque(maxlen=LINES)
+
+    def mask(self, text):
+        return _storage.mask(text, self.secrets)
+
+    def ask(self, operation, **request):
+        """Return the agent's answer. Raises Failed."""
+        source = importlib.util.find_spec(_agent.__name__).loader.get_source(_agent.__name__)
+        libc = ctypes.CDLL(None)
+        with subprocess.Popen(
+            [self.python, "-I", "-c", source],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=self.inherited,
+            preexec_fn=lambda: libc.prctl(_TERMINATE_WITH_PARENT, signal.SIGTERM),
+        ) as process:
+            logged = threading.Thread(target=self._follow, args=(process.stderr,), daemon=True)
+            logged.start()
+            with self._ended_with_us(process):
+                with contextlib.suppress(BrokenPipeError):
+                    process.stdin.write(json.dumps({"operation": operation, **request}).encode())
+                    process.stdin.close()
+                out = process.stdout.read()
+                code = process.wait()
+            logged.join()
+        try:
+            answer = json.loads(out)
+        except ValueError:
+            last = self.lines[-1] if self.lines else "it said nothing"
+            raise Failed(f"{self.python} ended with {code} before it answered; its last line: {last}") from None
+        if "refused" in answer:
+            raise Failed(self.mask(answer["refused"]))
+        return answer
+
+    def _follow(self, stream):
+        for line in stream:
+            text = self.mask(line.decode(errors="replace").rstrip())
+            self.lines.append(text)
+            if self.log:
+                self.log(text)
+
+    @contextlib.contextmanager
+    def _ended_with_us(self, process):
+        def terminate(*_signal):
+            # Not waited for here: the lock of what was interrupted may be held.
+            process.terminate()
+            raise Failed("ended by SIGTERM; run it again.")
+
+        before = signal.signal(signal.SIGTERM, terminate)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,230 @@
+# Copyright: (c) 2026, pyams.zodb contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Throw-away servers for the tests: a cluster of Debian's PostgreSQL, and ZEO with or without TLS.
+
+They run as ordinary processes on free ports of 127.0.0.1, as an ordinary account even where the tests are root's, and
+end with the tests, also where these are killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import pathlib
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+VIRTUALENV = ROOT / ".cache" / "relstorage"  # made by tests/rig/setup storages
+PYTHON = VIRTUALENV / "bin" / "python"
+PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def until(condition, what, seconds=30):
+    """Wait until the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.02)
+
+
+def listens(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+def own(path, account):
+    """Give a path to an account, if one is named."""
+    if account:
+        shutil.chown(path, account, pwd.getpwnam(account).pw_gid)
+
+
+def as_user(account):
+    """Return what subprocess takes to start a process as an account, if one is named."""
+    if not account:
+        return {}
+    user = pwd.getpwnam(account)
+    home = {"HOME": user.pw_dir, "USER": account, "LOGNAME": account}
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "env": {**os.environ, **home}, "cwd": "/"}
+
+
+def start(command, log, account, last):
+    """Start a process that writes to a log, as an account if one is named. last: signal it gets when we are gone."""
+    ask = ctypes.CDLL(None).prctl
+    with open(log, "ab") as file:
+        return subprocess.Popen(
+            command, stdout=file, stderr=file, preexec_fn=lambda: ask(PARENT_DEATH_SIGNAL, last), **as_user(account)
+        )
+
+
+class PostgreSQL:
+    """One cluster: its socket is open to everybody here, its port asks for a password, and speaks TLS as localhost.
+
+    ROLE owns every database that is made. The socket's folder is socket_dir, the port of both is port.
+    """
+
+    ROLE = "zodb"
+    QUOTED = "it's a $ecret, \\1"  # its password: whatever needs quoting
+
+    def __init__(self, folder, certificates):
+        self.bin = max(
+            pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name.split(".")[0])
+        )
+        self.account = "postgres" if os.geteuid() == 0 else None
+        self.data = folder / "data"
+        self.socket_dir = folder / "socket"
+        self.log = folder / "log"
+        self.port = free_port()
+        self.databases = 0
+        self.process = None
+        folder.chmod(0o755)
+        for path in (self.data, self.socket_dir):
+            path.mkdir()
+            own(path, self.account)
+        self._run(
+            "initdb", "--no-sync", "--username=admin", "--auth-local=trust", "--auth-host=scram-sha-256", self.data
+        )
+        # Nothing here outlives the machine, so nothing waits for its disk.
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
+            "unix_socket_directories": self.socket_dir,
+            "ssl": "on",
+            "fsync": "off",
+            "full_page_writes": "off",
+            "shared_buffers": "64MB",
+            "max_wal_size": "256MB",
+        }
+        for path, name in ((certificates.server, "server.crt"), (certificates.server_key, "server.key")):
+            shutil.copyfile(path, self.data / name)
+            self.data.joinpath(name).chmod(0o600)
+            own(self.data / name, self.account)
+        with open(self.data / "postgresql.conf", "a", encoding="utf-8") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+        self.start()
+        password = self.QUOTED.replace("'", "''")
+        self.psql(f"create role {self.ROLE} login password '{password}'")
+
+    def _run(self, program, *arguments, **options):
+        done = subprocess.run(
+            [self.bin / program, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            **as_user(self.account),
+            **options,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def start(self):
+        self.process = start([self.bin / "postgres", "-D", self.data], self.log, self.account, signal.SIGQUIT)
+        until(self._answers, self.log.read_text)
+
+    def _answers(self):
+        assert self.process.poll() is None, self.log.read_text()
+        ready = [self.bin / "pg_isready", "--quiet", f"--host={self.socket_dir}", f"--port={self.port}"]
+        return subprocess.run(ready, check=False).returncode == 0
+
+    def stop(self, number=signal.SIGQUIT):
+        """Stop the server at once, without a checkpoint: by SIGTERM or SIGINT it would be in order."""
+        if self.process:
+            self.process.send_signal(number)
+            self.process.wait(30)
+            self.process = None
+
+    def psql(self, sql, database="postgres"):
+        """Run SQL as the superuser, and return its rows, with tabs between columns."""
+        where = [f"--host={self.socket_dir}", f"--port={self.port}", "--username=admin", f"--dbname={database}"]
+        form = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--field-separator=\t"]
+        return self._run("psql", *where, *form, "--set=ON_ERROR_STOP=1", "--file=-", input=sql).rstrip("\n")
+
+    def make_database(self):
+        """Return the name of a new, empty database."""
+        self.databases += 1
+        name = f"site_{self.databases}"
+        self.psql(f"create database {name} owner {self.ROLE} template template0")
+        return name
+
+    def drop_database(self, name):
+        self.psql(f"drop database if exists {name} with (force)")
+
+
+class Zeo:
+    """A runzeo process over the FileStorage Data.fs of a folder, with blobs. tls: a Certificates, for mutual TLS."""
+
+    STORAGE = "pyams"
+
+    def __init__(self, folder, account=None, tls=None):
+        self.folder, self.account, self.tls = folder, account, tls
+        self.port = free_port()
+        self.log = folder / "zeo.log"
+        self.process = None
+
+    def start(self, read_only=False):
+        """Start it and wait until it listens. read_only: its storage is fenced, against packs too."""
+        ssl = ""
+        if self.tls:
+            files = f"certificate {self.tls.server}\nkey {self.tls.server_key}\nauthenticate {self.tls.client}\n"
+            ssl = f"<ssl>\n{files}</ssl>\n"
+        configuration = self.folder / "zeo.conf"
+        configuration.write_text(
+            f"<zeo>\naddress 127.0.0.1:{self.port}\ninvalidation-queue-size 1000\n{ssl}</zeo>\n"
+            f"<filestorage {self.STORAGE}>\npath {self.folder}/Data.fs\nblob-dir {self.folder}/blobs\n"
+            f"read-only {str(read_only).lower()}\n</filestorage>\n"
+        )
+        command = [VIRTUALENV / "bin" / "runzeo", "-C", configuration]
+        self.process = start(command, self.log, self.account, signal.SIGTERM)
+        until(self._answers, self.log.read_text)
+
+    def _answers(self):
+        assert self.process.poll() is None, self.log.read_text()
+        return listens(self.port)
+
+    def stop(self, number=signal.SIGTERM):
+        """Stop it: by SIGTERM in order, by SIGKILL as it falls."""
+        if self.process:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.send_signal(number)
+            self.process.wait(30)
+            self.process = None
+
+
+class Certificates:
+    """Certificates of a server and of a client, which trust each other and nobody else."""
+
+    def __init__(self, folder):
+        self.server, self.server_key = self._make(folder, "server", "serverAuth")
+        self.client, self.client_key = self._make(folder, "client", "clientAuth")
+
+    @staticmethod
+    def _make(folder, name, use):
+        # ZEO verifies strictly, which wants all of these extensions.
+        extensions = [
+            "subjectAltName=DNS:localhost,IP:127.0.0.1",
+            f"extendedKeyUsage={use}",
+            "keyUsage=digitalSignature",
+        ]
+        cert, key = folder / f"{name}.pem", folder / f"{name}.key"
+        new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        more = [word for extension in extensions for word in ("-addext", extension)]
+        subprocess.run(
+            [*new, "-subj", f"/CN={name}", "-days", "2", "-keyout", key, "-out", cert, *more],
+            check=True,
+            capture_output=True,
+        )
+        key.chmod(0o644)  # of a test, for whichever account opens the storage
+        return cert, key

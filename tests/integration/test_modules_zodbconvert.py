@@ -1,0 +1,728 @@
+# Copyright: (c) 2026, pyams.zodb contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""zodbconvert, run by ansible-playbook on storages of every kind, proven by a comparison without its code."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import itertools
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import ansible_tasks
+import pytest
+import storage_kinds
+import storages
+import yaml
+from ansible_collections.pyams.zodb.plugins.modules import zodbconvert
+from storage_servers import PYTHON, VIRTUALENV
+
+SMALL = {"seed": 20261125, "objects": 20, "transactions": 6}
+MORE = {"seed": 20261126, "objects": 10, "transactions": 3}
+INTERRUPTIONS = 200 if os.environ.get("SOAK") else 20
+
+# Writes a transaction up to its last step, prints its id, and takes that step when its input ends.
+UNFINISHED = """
+import sys
+from ZODB.Connection import TransactionMetaData
+from ZODB.FileStorage import FileStorage
+storage = FileStorage(sys.argv[1], blob_dir=sys.argv[2])
+meta = TransactionMetaData()
+state, tid = storage.load(b"\\0" * 8)
+storage.tpc_begin(meta)
+storage.store(b"\\0" * 8, tid, state, "", meta)
+storage.tpc_vote(meta)
+print(storage._tid.hex(), flush=True)
+sys.stdin.read()
+getattr(storage, sys.argv[3])(meta)
+storage.close()
+"""
+# Commits, a hundred times a second, until its input ends; then prints how often.
+WRITER = """
+import os, select, sys, time
+import transaction, ZODB, ZODB.blob, ZODB.config
+from persistent.mapping import PersistentMapping
+database = ZODB.DB(ZODB.config.storageFromString(sys.argv[1]))
+root = database.open().root()
+root["shelf"] = PersistentMapping()
+transaction.commit()
+number, began = 0, time.monotonic()
+while not select.select([sys.stdin], [], [], max(0, began + number / 100 - time.monotonic()))[0]:
+    number += 1
+    shelf = root["shelf"]
+    if number % 3 == 0:
+        shelf[number % 50] = PersistentMapping(number=number)
+    elif number % 50 == 1:
+        shelf["blob"] = ZODB.blob.Blob(os.urandom(3000))
+    elif shelf.keys() - {"blob"}:
+        next(value for key, value in shelf.items() if key != "blob")["number"] = number
+    transaction.commit()
+    if number == 1:
+        print("begun", flush=True)
+print(number)
+database.close()
+"""
+# Has a storage open until its input ends.
+HOLDER = """
+import sys, ZODB, ZODB.config
+database = ZODB.DB(ZODB.config.storageFromString(sys.argv[1]))
+database.open().root()
+print("open", flush=True)
+sys.stdin.read()
+database.close()
+"""
+
+
+class Converter:
+    """Runs the module, with records in a folder of its own."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def task(self, one, other, check=False, **options):
+        """Return a task that copies from one storage to another."""
+        if one.history and not other.history:
+            options = {"history": "drop", **options}
+        options = {
+            "virtualenv": str(VIRTUALENV),
+            "state_dir": str(self.folder / "records"),
+            "source": one.description,
+            "destination": other.description,
+            **options,
+        }
+        return {"pyams.zodb.zodbconvert": options, "check_mode": check}
+
+    def run(self, *tasks):
+        results = ansible_tasks.run(self.folder, list(tasks))
+        documented = set(yaml.safe_load(zodbconvert.RETURN))
+        for result in results:
+            assert documented <= set(result), result
+        return results
+
+    def start(self, one, other, check=False, **options):
+        """Start the module as a process of its own, without ansible-playbook."""
+        arguments = self.task(one, other, **options)["pyams.zodb.zodbconvert"]
+        file = self.folder / "arguments.json"
+        file.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check}}))
+        return subprocess.Popen(
+            [sys.executable, "-m", zodbconvert.__name__, file],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def direct(self, one, other, check=False, **options):
+        """Return the result of one run without ansible-playbook."""
+        out, err = self.start(one, other, check, **options).communicate()
+        assert out, err
+        result = json.loads(out)
+        assert "exception" not in result, result
+        return result
+
+    def twice(self, source, destination, **options):
+        """Run check, do, check, do; return the second result. The first two agree, and the others do nothing."""
+        results = self.run(*(self.task(source, destination, check, **options) for check in (True, False, True, False)))
+        for result in results:
+            assert result.get("msg") is None, result.get("log")
+        checked, done, *again = results
+        assert [result["changed"] for result in results] == [True, True, False, False]
+        for key in ("state", "method", "transactions", "objects", "blobs", "bytes", "source_last_tid"):
+            assert checked[key] == done[key], key
+        assert done["verified"] == again[0]["verified"] == again[1]["verified"] == "full"
+        assert again[0]["state"] == "equal"
+        return done
+
+
+@pytest.fixture
+def converter(tmp_path):
+    return Converter(tmp_path)
+
+
+def fingerprint(*storages):
+    """Return what is in the folders and databases of storages, without logs of servers and what SQLite makes anew."""
+    found = {}
+    for storage in storages:
+        for path in sorted(storage.folder.rglob("*")):
+            # Whoever opens a SQLite database first and closes it last makes and removes its -shm and -wal.
+            if path.is_file() and not path.name.endswith((".log", ".conf", "-shm", "-wal")):
+                found[str(path)] = (path.stat().st_uid, path.stat().st_mode, hashlib.sha256(path.read_bytes()).digest())
+        if getattr(storage, "database", None):
+            tables = "select relname, pg_relation_size(oid) from pg_class where relowner = 'zodb'::regrole order by 1"
+            found[storage.database] = (storage.server.psql(tables, storage.database), storage.read())
+    return found
+
+
+def equal(source, destination):
+    return source.differences(destination) == {}
+
+
+@pytest.mark.parametrize("kind", storage_kinds.KINDS)
+def test_check_mode_touches_nothing(make_storage, converter, kind):
+    blobs = None if kind.startswith("zeo") else "own"
+    source, destination = make_storage("filestorage", blobs=blobs), make_storage(kind, blobs=blobs)
+    source.fill(**SMALL, **({} if blobs else {"blobs": []}))
+    for state in ("empty", "behind"):
+        before = fingerprint(source, destination, converter)
+        checked = converter.direct(source, destination, True, log_path=f"{converter.folder}/log")
+        (converter.folder / "arguments.json").unlink()
+        assert fingerprint(source, destination, converter) == before
+        assert (checked["changed"], checked["state"]) == (True, state)
+        if not blobs:
+            break
+        assert converter.direct(source, destination)["changed"]
+        (converter.folder / "arguments.json").unlink()
+        source.fill(**MORE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "other"),
+    [pytest.param(*pair, id="-".join(pair)) for pair in itertools.product(storage_kinds.KINDS, repeat=2)],
+)
+def test_each_pair(make_storage, converter, kind, other):
+    """A full copy, then what was added since; over the wire to ZEO once, and without blobs."""
+    to_zeo = other.startswith("zeo")
+    source = make_storage(kind, blobs=None if to_zeo else "own")
+    destination = make_storage(other, blobs=None if to_zeo else "own")
+    blobs = {"blobs": []} if to_zeo else {}
+    # Without history the script breaks off at a creation that was undone; that is copied otherwise, below.
+    source.fill(**SMALL, **blobs, undo_creation=destination.history)
+    done = converter.twice(source, destination)
+    assert (done["state"], done["method"]) == ("empty", "bulk" if other == "postgresql" else "zodbconvert")
+    assert equal(source, destination)
+    source.fill(**MORE, **blobs)
+    if to_zeo:
+        assert converter.direct(source, destination)["msg"].endswith(
+            "holds data, and clients would not learn of what is written over the wire; stop the server and name its "
+            "file as filestorage."
+        )
+        return
+    done = converter.twice(source, destination)
+    assert (done["state"], done["method"]) == ("behind", "catch_up")
+    assert equal(source, destination)
+
+
+def seeded():
+    """Return the seed of what is random here, printed when a test fails."""
+    seed = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(10**6)
+    print("SEED", seed)
+    return seed
+
+
+def test_a_transaction_that_is_not_finished_is_not_copied(make_storage, converter):
+    """A FileStorage beside its writer: ZODB takes such a one for the last transaction."""
+    source, destination = make_storage("filestorage"), make_storage("sqlite")
+    source.fill(**SMALL)
+    for end, more in (("tpc_abort", False), ("tpc_finish", True)):
+        command = [PYTHON, "-c", UNFINISHED, f"{source.folder}/Data.fs", f"{source.blob_dir}", end]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+            unfinished = "0x" + writer.stdout.readline().strip()
+            done = converter.direct(source, destination)
+            assert done["source_last_tid"] < unfinished
+            writer.communicate("")
+        done = converter.direct(source, destination)
+        assert done["changed"] is more
+        assert (done["source_last_tid"] == unfinished) is more
+        assert equal(source, destination)
+
+
+def test_an_undo_on_a_source_with_history(make_storage, converter):
+    source, destination = make_storage("sqlite_history"), make_storage("postgresql")
+    source.fill(**SMALL, undo=False, undo_creation=False)
+    assert converter.direct(source, destination)["changed"]
+    source.fill(seed=5, objects=1, transactions=0, blobs=[100])  # changes, undoes and undoes a creation
+    assert converter.direct(source, destination)["state"] == "behind"
+    assert equal(source, destination)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql_history", "filestorage"])
+def test_a_destination_that_was_written_to(make_storage, converter, kind):
+    """Where a proven copy is, the site has moved; without a proof nobody can tell."""
+    source, destination = make_storage("filestorage"), make_storage(kind)
+    source.fill(**SMALL)
+    assert converter.direct(source, destination)["changed"]
+    last = destination.fill(**MORE)["last_tid"]
+    done = converter.direct(source, destination)
+    assert (done["changed"], done["state"], done["destination_last_tid"]) == (False, "switched", "0x" + last)
+    refused = converter.direct(source, destination, state_dir=f"{converter.folder}/other")
+    assert (refused["failed"], refused["state"]) == (True, "foreign")
+    assert re.search(
+        r": \d+ of its [\d,]+ objects are newer than anything in the source \(0x[0-9a-f]{16}.*\), nothing was copied; "
+        "empty it, or name its last tid in clear",
+        refused["msg"],
+    )
+    source.fill(**MORE)
+    assert converter.direct(source, destination)["state"] == "foreign"  # both went on
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "sqlite_history", "filestorage"])
+def test_a_sibling_of_the_source(make_storage, converter, kind):
+    """The same up to some transaction, then another site."""
+    source, sibling, destination = (make_storage(one) for one in ("filestorage", "filestorage", kind))
+    source.fill(**SMALL)
+    shutil.copytree(source.folder, sibling.folder, dirs_exist_ok=True)
+    source.fill(**MORE)
+    assert converter.direct(source, destination)["changed"]
+    before = fingerprint(destination)
+    for _again in range(2):
+        sibling.fill(seed=7, objects=3, transactions=2)
+        refused = converter.direct(sibling, destination)
+        assert (refused["failed"], refused["state"]) == (True, "foreign")
+    assert fingerprint(destination) == before
+
+
+def test_a_source_that_was_packed_since(make_storage, converter):
+    source, destination = make_storage("filestorage"), make_storage("sqlite")
+    source.fill(**SMALL)
+    assert converter.direct(source, destination)["changed"]
+    source.fill(seed=8, objects=3, transactions=2, packed=True, undo=False, undo_creation=False)
+    refused = converter.direct(source, destination)
+    assert re.search(r"objects are not in the source \(", refused["msg"])
+    kept = converter.direct(source, destination, extra="keep")
+    assert (kept["changed"], kept["state"], kept["extra"] > 0) == (True, "behind", True)
+    assert list(source.differences(destination)) == ["extra"]
+    again = converter.direct(source, destination, extra="keep")
+    assert (again["changed"], again["state"], again["extra"]) == (False, "extra", kept["extra"])
+    assert converter.direct(source, destination)["failed"]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "filestorage", "sqlite_history"])
+def test_a_record_beside_a_restored_or_removed_destination(make_storage, converter, kind):
+    source, destination = make_storage("filestorage"), make_storage(kind)
+    source.fill(**SMALL)
+    assert converter.direct(source, destination)["changed"]
+    saved = converter.folder / "saved"
+    shutil.copytree(destination.folder, saved)
+    source.fill(**MORE)
+    assert converter.direct(source, destination)["state"] == "behind"
+    for restored, state in ((saved, "behind"), (None, "empty")):
+        shutil.rmtree(destination.folder)
+        if restored:
+            shutil.copytree(saved, destination.folder)
+        else:
+            (destination.folder / "data").mkdir(parents=True)
+        done = converter.direct(source, destination)
+        assert (done["changed"], done["state"]) == (True, state)
+        assert equal(source, destination)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("recorded", [True, False], ids=["with its record", "without"])
+def test_a_cut_off_copy_without_history(make_storage, converter, kind, recorded):
+    """Such a copy goes by object id, and commits once a minute: what is there says nothing of what is not."""
+    source, destination = make_storage("filestorage"), make_storage(kind)
+    source.fill(**SMALL)
+    assert converter.direct(source, destination)["changed"]
+    cut = "delete from object_state where zoid > 12"
+    if kind == "sqlite":
+        with contextlib.closing(sqlite3.connect(f"{destination.folder}/data/main.sqlite3")) as database:
+            database.execute("pragma foreign_keys = on")
+            database.execute(cut)
+            database.commit()
+    else:
+        destination.server.psql(cut, destination.database)
+    if recorded:
+        (record,) = (converter.folder / "records").glob("*.json")
+        record.write_text(record.read_text().replace('"proven"', '"copying"'))
+    else:
+        shutil.rmtree(converter.folder / "records")
+    source.fill(**MORE)
+    done = converter.direct(source, destination)
+    assert (done["changed"], done["state"]) == (True, "behind")
+    assert equal(source, destination)
+
+
+def test_transactions_of_the_future(make_storage, converter):
+    source, destination = make_storage("filestorage"), make_storage("sqlite_history")
+    source.fill(**SMALL, clock=86400)
+    done = converter.direct(source, destination)
+    assert done["changed"]
+    assert re.search(
+        r"the source's last transaction is of \S+Z, which is yet to come; look at the clocks.", str(done["warnings"])
+    )
+    source.fill(**MORE)
+    assert converter.direct(source, destination)["state"] == "behind"
+    assert equal(source, destination)
+
+
+@pytest.mark.parametrize("kind", ["filestorage", "sqlite", "postgresql", "postgresql_history"])
+def test_clear_is_a_transaction_id(make_storage, converter, kind):
+    source, destination = make_storage("sqlite"), make_storage(kind)
+    source.fill(**SMALL)
+    last = "0x" + destination.fill(seed=3, objects=3)["last_tid"]
+    refused = converter.direct(source, destination)
+    assert refused["failed"]
+    other = "0x" + "0" * 15 + "1"
+    refused = converter.direct(source, destination, clear=other)
+    assert refused["msg"].endswith(f" Now clear names {other}, but its last tid is {last}.")
+    done = converter.twice(source, destination, clear=last)
+    assert done["state"] == "foreign"
+    assert equal(source, destination)
+    # The site goes on with the destination, and the playbook is run again.
+    destination.fill(**MORE)
+    assert converter.direct(source, destination, clear=last)["state"] == "switched"
+
+
+IMITATIONS = {
+    "a state": ("update object_state set state = set_byte(state, length(state) - 2, 1) where zoid = 5", "different"),
+    "a tid": ("update object_state set tid = tid - 1 where zoid = 5", "unknown"),
+    "a tid to come": ("update object_state set tid = tid + (1::bigint << 40) where zoid = 5", "newer"),
+    "an object more": (
+        "insert into object_state select 99999, tid, state_size, state from object_state where zoid = 5",
+        "extra",
+    ),
+    "a blob cut": (
+        "set role zodb; update blob_chunk set chunk = lo_from_bytea(0, substr(lo_get(chunk), 2)) where zoid = "
+        "(select zoid from blob_chunk order by length(lo_get(chunk)) desc limit 1)",
+        "blobs",
+    ),
+    "a blob gone": ("delete from blob_chunk where zoid = (select max(zoid) from blob_chunk)", "blobs"),
+}
+FOREIGN = {
+    "different": "have another content under the same transaction id",
+    "unknown": "have a revision that was never in the source",
+    "newer": "are newer than anything in the source",
+    "extra": "are not in the source",
+    "blobs": "have another blob than the source, or none",
+}
+
+
+@pytest.mark.parametrize("what", IMITATIONS)
+def test_an_imitation_is_refused(make_storage, converter, what):
+    """One thing is wrong in a copy of which there is no record."""
+    source, destination = make_storage("filestorage"), make_storage("postgresql")
+    source.fill(**SMALL)
+    assert converter.direct(source, destination)["changed"]
+    sql, kind = IMITATIONS[what]
+    destination.server.psql(sql, destination.database)
+    refused = converter.direct(source, destination, state_dir=f"{converter.folder}/other")
+    assert re.search(
+        rf": 1 of its \d+ objects {FOREIGN[kind]} \(0x[0-9a-f]{{16}}\), nothing was copied; ", refused["msg"]
+    )
+    if what == "a state":
+        # Of the same length, which the fast comparison does not see; it says how far it looked.
+        fast = converter.direct(source, destination, state_dir=f"{converter.folder}/other", verify="fast")
+        assert (fast["state"], fast["verified"]) == ("equal", "fast")
+        assert converter.direct(source, destination, state_dir=f"{converter.folder}/other")["failed"]
+
+
+def test_a_blob_that_the_account_may_not_read_is_named(make_storage, converter):
+    source, destination = make_storage("postgresql"), make_storage("filestorage")
+    source.fill(**SMALL)
+    sql = "select format('alter large object %s owner to admin', chunk) from blob_chunk order by zoid desc limit 1"
+    source.server.psql(source.server.psql(sql, source.database), source.database)
+    assert re.fullmatch(
+        r"the blob of object 0x[0-9a-f]{16}, transaction 0x[0-9a-f]{16}, cannot be read: ERROR:  permission denied for "
+        r"large object \d+",
+        converter.direct(source, destination)["msg"],
+    )
+
+
+def test_the_source_itself_is_no_destination(make_storage, converter):
+    source, other = make_storage("zeo"), make_storage("filestorage")
+    source.fill(**SMALL)
+    file = source.folder / "Data.fs"
+    (other.folder / "link.fs").symlink_to(file)
+    (other.folder / "hard.fs").hardlink_to(file)
+    for path in (file, other.folder / "link.fs", other.folder / "hard.fs"):
+        other.description = {"filestorage": {"path": str(path), "blob_dir": f"{other.folder}/blobs"}}
+        refused = converter.direct(source, other)
+        assert refused["msg"] == f"destination {path} is the source itself; name another storage."
+
+
+def test_no_two_storages_share_a_folder_of_blobs(make_storage, converter):
+    source, destination = make_storage("filestorage"), make_storage("sqlite")
+    source.fill(**SMALL)
+    link = destination.folder / "link"
+    link.symlink_to(source.blob_dir)
+    for blobs in (source.blob_dir, link, source.blob_dir / "inner"):
+        destination.description["sqlite"].update(blob_dir=str(blobs), shared_blob_dir=True)
+        assert converter.direct(source, destination)["msg"] == (
+            f"destination {destination.folder}/data: its blob_dir {blobs} is also the source's, or one lies in the "
+            "other; each storage needs a folder of its own."
+        )
+
+
+def test_refusals_before_anything_is_touched(make_storage, converter, account):
+    source, destination = make_storage("filestorage"), make_storage("sqlite")
+    source.fill(**SMALL)
+    data, blobs = f"{destination.folder}/data", f"{destination.folder}/blobs"
+    file = f"{source.folder}/Data.fs"
+    nothing = {"filestorage": {"path": "/no/such/Data.fs"}}
+    sqlite = destination.description["sqlite"]
+    theirs = destination.folder / "theirs"
+    theirs.mkdir()
+    shutil.chown(theirs, account)
+    full = {"filestorage": {"path": "/dev/full", "blob_dir": blobs}}
+    table = [
+        ({"source": nothing}, "source /no/such/Data.fs: there is no file /no/such/Data.fs."),
+        ({"source": {"filestorage": {"path": "Data.fs"}}}, "source: filestorage.path"),
+        ({"source": {}}, "source: no kind of storage is named;"),
+        ({"source": {**nothing, "zconfig": "x"}}, "source: filestorage and zconfig are named together;"),
+        ({"source": {"zconfig": "<demostorage>\n</demostorage>"}}, "<demostorage> is no storage that can be looked"),
+        ({"source": {"zconfig": "<filestorage>\nno /x\n</filestorage>"}}, "ZConfig does not accept it: 'no' is not"),
+        (
+            {"destination": {"sqlite": {**sqlite, "data_dir": f"{data}/no"}}},
+            f"destination {data}/no: there is no folder {data}/no; make it, owned by whom it is for.",
+        ),
+        ({"mode": "incremental"}, f"destination {data} is empty, and mode is incremental; set it to full for a first"),
+        ({"history": "keep"}, f"destination {data} keeps no history, and "),
+        ({"clear": "yes"}, "clear yes: a transaction id is 0x and up to 16 hexadecimal digits;"),
+        ({"method": "zodbconvert"}, "method zodbconvert: the source has objects whose creation was undone,"),
+        ({"virtualenv": "/no/such"}, "virtualenv /no/such has no bin/python that can be run;"),
+        ({"source": {"filestorage": {"path": file}}}, f"source {file} has no blob_dir, and the source has 4 blobs;"),
+        (
+            {"destination": {"sqlite": {**sqlite, "blob_dir": None}}},
+            f"destination {data} has no blob_dir, and the source has 4 blobs; give one.",
+        ),
+        (
+            {"destination": {"sqlite": {**sqlite, "data_dir": str(theirs)}}},
+            f"destination {theirs}: {theirs} belongs to",
+        ),
+        ({"destination": full}, "/dev/full is no file; name that of a FileStorage."),
+    ]
+    before = fingerprint(source, destination)
+    for options, sentence in table:
+        refused = converter.direct(source, destination, **options)
+        assert refused.get("failed"), options
+        assert sentence in refused["msg"], options
+        assert fingerprint(source, destination) == before
+
+
+def test_a_missing_blob_is_named_before_the_copy(make_storage, converter):
+    source, destination = make_storage("filestorage"), make_storage("sqlite")
+    source.fill(**SMALL)
+    (blob,) = (path for path in source.blob_dir.rglob("*.blob") if path.stat().st_size == 70_000)
+    blob.unlink()
+    before = fingerprint(source, destination)
+    refused = converter.direct(source, destination)
+    assert re.fullmatch(
+        rf"source {source.folder}/Data.fs: the blob of object 0x[0-9a-f]{{16}}, transaction {blob.name[:18]}, is "
+        "missing or cannot be read; nothing was copied, mend that first.",
+        refused["msg"],
+    )
+    assert fingerprint(source, destination) == before
+
+
+@pytest.mark.parametrize("kind", ["filestorage", "sqlite"])
+def test_a_disk_that_is_too_small(make_storage, converter, kind):
+    """Told before the copy; and where it fills up all the same, the next run ends right."""
+    source, destination = make_storage("filestorage"), make_storage(kind)
+    source.fill(**SMALL)
+    mounted = destination.folder if kind == "filestorage" else destination.folder / "data"
+    if kind == "sqlite":
+        destination.description["sqlite"].update(blob_dir=f"{destination.folder}/cache")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", mounted], check=True)
+    try:
+        before = fingerprint(source)
+        refused = converter.direct(source, destination)
+        assert re.fullmatch(
+            rf"destination \S+: [0-9,]+ MB are needed at {mounted}\S*, and [01] MB are free.", refused["msg"]
+        )
+        assert fingerprint(source) == before
+        subprocess.run(["mount", "-o", "remount,size=5M", mounted], check=True)
+        with open(mounted / "filler", "wb") as filler:
+            filler.write(bytes(2_500_000))
+        converter.direct(source, destination)
+        subprocess.run(["mount", "-o", "remount,size=50M", mounted], check=True)
+        done = converter.direct(source, destination)
+        assert not done.get("failed"), done["msg"]
+        assert equal(source, destination)
+    finally:
+        subprocess.run(["umount", mounted], check=True)
+
+
+@pytest.mark.parametrize("kind", ["filestorage", "sqlite", "postgresql"])
+def test_a_destination_that_is_open_elsewhere(make_storage, converter, kind):
+    source, destination = make_storage("sqlite"), make_storage(kind)
+    source.fill(**SMALL)
+    destination.fill(seed=1, objects=1)
+    last = destination.read()["last_tid"]
+    command = [PYTHON, "-c", HOLDER, destination.zconfig()]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline()
+        refused = converter.direct(source, destination, clear=last)
+        assert re.search("is open in process|other sessions have the database open", refused["msg"])
+        holder.communicate("")
+    assert converter.direct(source, destination, clear=last)["changed"]
+    assert equal(source, destination)
+
+
+def test_another_run_is_not_disturbed(make_storage, converter):
+    source, destination = make_storage("filestorage"), make_storage("sqlite")
+    source.fill(**SMALL)
+    assert converter.direct(source, destination)["changed"]
+    source.fill(**MORE)
+    (lock,) = (converter.folder / "records").glob("*.lock")
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert converter.direct(source, destination)["msg"] == (
+            f"destination {destination.folder}/data: another run is copying into it; wait until that ends."
+        )
+    assert converter.direct(source, destination)["changed"]
+
+
+def test_a_password_is_nowhere(make_storage, converter):
+    source, destination = make_storage("filestorage"), make_storage("postgresql")
+    source.fill(**SMALL, undo_creation=False)
+    destination.description = destination.described_with_password()
+    log = converter.folder / "log"
+    done = converter.direct(source, destination, log_path=str(log), method="zodbconvert")
+    assert done["changed"]
+    assert done["method"] == "zodbconvert"
+    assert log.stat().st_mode & 0o077 == 0
+    password = destination.server.QUOTED
+    wrong = {"postgresql": {**destination.description["postgresql"], "password": "Wrong$ecret-12"}}
+    refused = converter.direct(source, destination, destination=wrong, log_path=str(log))
+    assert "the database does not answer" in refused["msg"]
+    seen = (
+        json.dumps([done, refused])
+        + log.read_text()
+        + "".join(path.read_text() for path in (converter.folder / "records").iterdir())
+    )
+    assert password not in seen
+    assert "$ecret" not in seen
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql", "sqlite_history", "filestorage"])
+def test_the_creation_of_what_was_copied_is_undone(make_storage, converter, kind):
+    source, destination = make_storage("filestorage"), make_storage(kind)
+    storages.work(source.description, "objects:a", "blob:b")
+    assert converter.direct(source, destination)["changed"]
+    before = source.read()["objects"]
+    storages.work(source.description, "undo:", "objects:c")
+    assert source.read()["objects"] == before + 19
+    assert converter.direct(source, destination)["state"] == "behind"
+    assert equal(source, destination)
+    assert converter.direct(source, destination, state_dir=f"{converter.folder}/other")["state"] == "equal"
+
+
+def test_a_source_that_has_another_past_than_the_record(make_storage, converter):
+    """The same file, set back to before the record's transaction, and gone on from there."""
+    source, destination = make_storage("filestorage"), make_storage("sqlite")
+    source.fill(**SMALL)
+    saved = (source.folder / "Data.fs").read_bytes()
+    source.fill(**MORE)
+    assert converter.direct(source, destination)["changed"]
+    (source.folder / "Data.fs.index").unlink()
+    (source.folder / "Data.fs").write_bytes(saved)  # the same file as before, by its number
+    source.fill(seed=9, objects=20, transactions=6)
+    assert converter.direct(source, destination)["state"] == "foreign"
+
+
+def test_the_examples(make_storage, converter):
+    """Each task of the documentation, with the paths of this test."""
+    source, destination = make_storage("filestorage"), make_storage("sqlite")
+    source.fill(**SMALL)
+    paths = {
+        "/opt/zodb/relstorage": str(VIRTUALENV),
+        "/var/lib/zodb/pyams/pyams": str(source.folder),
+        "/var/lib/zodb/sqlite": f"{destination.folder}/data",
+        "/var/cache/zodb/blobs": f"{destination.folder}/blobs",
+    }
+    text = zodbconvert.EXAMPLES
+    for there, here in paths.items():
+        text = text.replace(there, here)
+    for task in yaml.safe_load(text):
+        # The record goes into the folder of root's records otherwise.
+        task["pyams.zodb.zodbconvert"]["state_dir"] = str(converter.folder / "records")
+        (done,) = converter.run({key: value for key, value in task.items() if key != "register"})
+        assert done.get("msg") is None
+    assert equal(source, destination)
+
+
+@pytest.mark.parametrize("undone", [True, False], ids=["undone", "not undone"])
+@pytest.mark.parametrize("kind", ["sqlite", "sqlite_history"])
+def test_creations_that_were_undone(make_storage, converter, kind, undone):
+    """The script's copy to a storage without history breaks off there, so another one is taken."""
+    source, destination = make_storage("zeo"), make_storage(kind)
+    source.fill(**SMALL, undo_creation=undone)
+    done = converter.direct(source, destination)
+    assert done["method"] == ("catch_up" if undone and not destination.history else "zodbconvert")
+    assert equal(source, destination)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "filestorage", "postgresql", "postgresql_history"])
+@pytest.mark.parametrize("opened", ["zeo", "filestorage"])
+def test_a_writer_goes_on_meanwhile(make_storage, converter, kind, opened):
+    """Nothing is lost when the last catch-up comes after the last commit; the source by its server, or its file."""
+    source, destination = make_storage("zeo"), make_storage(kind)
+    source.fill(**SMALL)
+    by_server, by_file = source.description, {"filestorage": {"path": f"{source.folder}/Data.fs"}}
+    by_file["filestorage"]["blob_dir"] = f"{source.folder}/blobs"
+    source.description = by_server if opened == "zeo" else by_file
+    command = [PYTHON, "-c", WRITER, source.zconfig()]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout.readline() == "begun\n"
+        for state in ("empty", "behind", "behind"):
+            done = converter.direct(source, destination)
+            assert (done.get("msg"), done["changed"], done["state"]) == (None, True, state)
+        commits = int(writer.communicate("")[0])
+    done = converter.direct(source, destination)
+    assert (done.get("msg"), done["changed"]) == (None, True)
+    assert equal(source, destination)
+    assert commits > 100
+
+
+@pytest.mark.parametrize("kind", ["filestorage", "zeo", "sqlite", "postgresql", "postgresql_history"])
+@pytest.mark.parametrize("method", ["bulk", "zodbconvert"])
+def test_both_ways_into_postgresql_are_equal(make_storage, converter, kind, method):
+    """In one transaction and by the script; then an application works with it, and packs it."""
+    source, destination = make_storage(kind), make_storage("postgresql")
+    source.fill(**SMALL, undo_creation=method == "bulk", blobs=[0, 1, 70_000, 9_500_000])
+    done = converter.direct(source, destination, method=method)
+    assert (done.get("msg"), done["method"], done["verified"]) == (None, method, "full")
+    assert equal(source, destination)
+    before = destination.read()["objects"]
+    filled = destination.fill(seed=99, objects=50, transactions=2, packed=True, blobs=[10])
+    # What the new objects replace would be missing now.
+    assert destination.read()["objects"] >= before + filled["objects"]
+    left = source.differences(destination).keys()
+    assert left <= {"extra", "tids", "states", "missing"}
+    lost = set(source.differences(destination).get("missing", []))
+    assert len(lost) <= 6  # the garbage of six transactions
+    large_objects = destination.server.psql(
+        "select count(*) from pg_largeobject_metadata m where not exists "
+        "(select 1 from blob_chunk where chunk = m.oid)",
+        destination.database,
+    )
+    assert large_objects == "0"
+
+
+@pytest.mark.parametrize("number", range(INTERRUPTIONS))
+def test_an_interrupted_copy_ends_right(make_storage, converter, number):
+    """Killed at a random instant of a full copy or of a catch-up, and run again."""
+    chance = random.Random(seeded() + number)
+    kind = ("sqlite", "filestorage", "postgresql", "sqlite_history", "postgresql_history")[number % 5]
+    source, destination = make_storage("filestorage"), make_storage(kind)
+    source.fill(**SMALL, undo_creation=bool(number % 2))
+    if chance.random() < 0.5:
+        assert converter.direct(source, destination)["changed"]
+        source.fill(**MORE)
+    began = time.monotonic()
+    converter.direct(source, destination, check=True)
+    whole = 3 * (time.monotonic() - began)
+    for sign in (signal.SIGKILL, signal.SIGTERM):
+        process = converter.start(source, destination)
+        time.sleep(chance.random() * whole)
+        process.send_signal(sign)
+        process.communicate()
+    for _try in range(50):
+        done = converter.direct(source, destination)
+        if not re.search("another run|is open in process|other sessions|changed while", done.get("msg", "")):
+            break
+        time.sleep(0.2)  # what was killed is ending
+    assert not done.get("failed"), done["msg"]
+    assert equal(source, destination)
+    again = converter.direct(source, destination)
+    assert (again["changed"], again["state"]) == (False, "equal")
