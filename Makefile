@@ -12,8 +12,8 @@ quickstart:             ## Serve a storage out of .quickstart/, without root: ma
 quickstart-stop:        ## Stop it
 	@playbooks/quickstart.sh stop
 
-test: units storages importer hosts ## Everything that follows, but bench and soak
-	@.venv/bin/python tests/run.py molecule lint docs sanity unit integration release cost newest
+test: units storages importer hosts ## Everything that follows, but cost, bench and soak
+	@.venv/bin/python tests/run.py molecule lint docs sanity unit integration release newest
 
 lint: tools             ## yamllint, ruff, ansible-lint, the changelog
 	@.venv/bin/python tests/run.py lint
