@@ -775,11 +775,15 @@ class Comparison:
             if len(examples) < 5:
                 examples.append(number(oid))
         if kind in ("missing", "stale"):
-            self.first = min(filter(None, (self.first, tid)))
+            self.begin(tid)
         elif kind == "newer":
             self.newer_first = min(filter(None, (self.newer_first, tid)))
         elif kind == "extra":
             self.extra_last = max(self.extra_last or tid, tid)
+
+    def begin(self, tid):
+        """Note a transaction that is to be copied; it may have no objects."""
+        self.first = min(filter(None, (self.first, tid)))
 
     def lacks(self, source, oid, tid, state):
         """Note what is to be copied."""
@@ -921,7 +925,9 @@ def _compare_histories(source, destination, full, until, after):
             continue
         if other is None:
             kind = "later" if tid > until else "missing"
-            found.transactions += kind == "missing"
+            if kind == "missing":
+                found.transactions += 1
+                found.begin(tid)
             for record in one[0]:
                 found.note(kind, record.oid, tid)
                 if kind == "missing":
@@ -1103,9 +1109,14 @@ class Tail:
 
     def count(self):
         """Return the numbers without copying."""
+        from ZODB.blob import is_blob_record
+
         for records, _end in self._chunks():
             for record in records:
-                self._add(record, self.source.blob(record.oid, record.tid))
+                path = self.source.blob(record.oid, record.tid) if is_blob_record(record.data) else None
+                self._add(record, path)
+                if path:
+                    self.source.release(path)
         return self.done
 
     def copy(self, drop):

@@ -114,7 +114,7 @@ def by_comparison(source, destination, record, found, keep_extra):
         raise foreign("blobs", "have another blob than the source, or none")
     if found["newer"]:
         moved = proven and found["newer_first"] > record["end"] and source["last_tid"] == record["end"]
-        if moved and not found["missing"] and not found["stale"]:
+        if moved and found["first"] is None:
             return Decision("switched", "a proven copy has newer commits, the site has moved to the destination.")
         raise foreign("newer", "are newer than anything in the source")
     if found["unknown"]:
@@ -127,20 +127,16 @@ def by_comparison(source, destination, record, found, keep_extra):
         )
     if found["extra"] and not (keep_extra and record is not None):
         raise foreign("extra", "are not in the source")
-    if not found["missing"] and not found["stale"]:
+    if found["first"] is None:
         if found["extra"]:
             return Decision("extra", "everything of the source is there, and objects that it no longer has.")
         return Decision("equal", "a comparison of both sides found no difference.")
     if destination["keeps_history"] and found["first"] <= destination["last_tid"]:
-        raise foreign_gap(destination, found)
+        raise Refused(
+            f"destination {destination['name']}: it lacks the source's transaction {found['first']}, though it has "
+            "later ones and keeps history, so it cannot be mended; empty it, or name its last tid in clear."
+        )
     return Decision("behind", "a comparison found what is missing, and nothing foreign.", found["first"])
-
-
-def foreign_gap(destination, found):
-    return Refused(
-        f"destination {destination['name']}: it lacks the source's transaction {found['first']}, though it has later "
-        "ones and keeps history, so it cannot be mended; empty it, or name its last tid in clear."
-    )
 
 
 def check_plan(decision, source, destination, options):
@@ -211,6 +207,11 @@ def check_proof(found, destination, keep_extra):
     """Refuse a destination that differs from its source after a copy."""
     kinds = ("missing", "stale", "newer", "unknown", "different", "blobs") + (() if keep_extra else ("extra",))
     faults = [kind for kind in kinds if found[kind]]
+    if found["first"] and not faults:
+        raise Refused(
+            f"destination {destination['name']}: the copy lacks the source's transaction {found['first']}; it must not "
+            "be used, run it again."
+        )
     if faults:
         kind = faults[0]
         raise Refused(

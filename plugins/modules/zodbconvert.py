@@ -386,10 +386,8 @@ class Conversion:
             held, pid = _host.lock_holder(path + ".lock")
             if held:
                 program = _host.process(pid)
-                raise Refused(
-                    f"destination {name} is open in process {pid} ({program['unit'] or program['program']}); stop "
-                    "that first."
-                )
+                which = f"process {pid} ({program['unit'] or program['program']})" if pid else "another process"
+                raise Refused(f"destination {name} is open in {which}; stop that first.")
             folders = [os.path.dirname(path)]
         elif destination["kind"] == "sqlite":
             users = _host.lockers([os.path.join(path, file) for file in ("main.sqlite3", "main.sqlite3-shm")])
