@@ -90,8 +90,9 @@ options:
   state_dir:
     description:
       - Path of the folder for records, which make it fast to see that there is nothing to do. They hold no secrets.
-        Made if missing, with mode 0700. By default C(.local/state/pyams.zodb) in the home folder of the running user.
+        Made if missing, with mode 0700.
     type: path
+    default: ~/.local/state/pyams.zodb
   log_path:
     description:
       - Path of a file that progress is appended to while a copy runs. Made if missing, with mode 0600.
@@ -257,7 +258,7 @@ ARGUMENTS = {
     "history": {"type": "str", "choices": ["keep", "drop"], "default": "keep"},
     "extra": {"type": "str", "choices": ["keep", "refuse"], "default": "refuse"},
     "clear": {"type": "str"},
-    "state_dir": {"type": "path"},
+    "state_dir": {"type": "path", "default": "~/.local/state/pyams.zodb"},
     "log_path": {"type": "path"},
 }
 CLOCK = 60  # seconds that the clock of another host may go before
@@ -448,7 +449,7 @@ class Conversion:
 
     def act(self):
         """Carry it out and prove it. Raises Refused and Failed; a next run then goes on or starts over."""
-        os.makedirs(self._state_dir(), mode=0o700, exist_ok=True)
+        os.makedirs(self.params["state_dir"], mode=0o700, exist_ok=True)
         with self._alone():
             self._unchanged()
             began = time.monotonic()
@@ -510,10 +511,7 @@ class Conversion:
 
     def _record_path(self):
         both = "\n".join(self.sides[role]["identity"] for role in ("source", "destination"))
-        return os.path.join(self._state_dir(), hashlib.sha256(both.encode()).hexdigest()[:32] + ".json")
-
-    def _state_dir(self):
-        return self.params["state_dir"] or os.path.expanduser("~/.local/state/pyams.zodb")
+        return os.path.join(self.params["state_dir"], hashlib.sha256(both.encode()).hexdigest()[:32] + ".json")
 
     def _read_record(self):
         try:
@@ -539,7 +537,7 @@ class Conversion:
             "destination_last": destination["last_tid"],
             "destination_objects": destination["objects"],
         }
-        os.makedirs(self._state_dir(), mode=0o700, exist_ok=True)
+        os.makedirs(self.params["state_dir"], mode=0o700, exist_ok=True)
         temporary = f"{self.record_path}.{os.getpid()}"
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             json.dump(record, file)
@@ -552,7 +550,7 @@ class Conversion:
         """Keep other runs away from the destination until this one and its agents have ended."""
         identity = self.sides["destination"]["identity"]
         name = hashlib.sha256(identity.encode()).hexdigest()[:32] + ".lock"
-        with open(os.path.join(self._state_dir(), name), "w", encoding="utf-8") as file:
+        with open(os.path.join(self.params["state_dir"], name), "w", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
