@@ -48,7 +48,7 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(release) (null if it does not ship), C(releases), C(lock), C(distribution), C(pins), C(extra_packages), and
+    - C(release) (null if it does not ship), C(releases), C(lock), C(sources), C(pins), C(extra_packages), and
       C(by_python) with the folder for each version of Python.
   type: dict
 """

@@ -34,9 +34,10 @@ def describe(files: str, purpose: str, release: str, extra_packages: list[str], 
     """Return the virtualenv for a release: its lock, and its folder for each Python.
 
     release: C(latest), or a name out of releases(); extra_packages: further requirements; folder: absolute path of the
-    virtualenvs. Returns release (null if it does not ship), releases, lock (path), distribution (path), pins,
-    extra_packages, and by_python: version of Python -> absolute path. The path's last part is the hash of everything
-    that goes into the virtualenv, so another content is another folder, and the same is never installed twice.
+    virtualenvs. Returns release (null if it does not ship), releases, lock (name of the file), sources (of the lock and
+    of our distribution: relative path -> path on the controller), pins, extra_packages, and by_python: version of
+    Python -> absolute path. The path's last part is the hash of everything that goes into the virtualenv, so another
+    content is another folder, and the same is never installed twice.
     """
     names = releases(files, purpose)
     chosen = names[-1] if release == "latest" and names else release
@@ -46,17 +47,18 @@ def describe(files: str, purpose: str, release: str, extra_packages: list[str], 
         "extra_packages": list(extra_packages),
         "by_python": {},
         "pins": [],
+        "sources": {},
     }
     if chosen not in names:
         return result
     lock = pathlib.Path(files, "locks", "%s-%s.txt" % (purpose, chosen))
     distribution = pathlib.Path(files, DISTRIBUTION)
     digest = hashlib.sha256(lock.read_bytes())
-    sources = (
+    sources = [
         p
         for p in [distribution / "pyproject.toml", *sorted((distribution / "src").rglob("*"))]
         if p.suffix in (".py", ".toml", ".xml")
-    )
+    ]
     for source in sources:
         digest.update(source.relative_to(distribution).as_posix().encode() + b"\0" + source.read_bytes())
     digest.update("\n".join(extra_packages).encode())
@@ -70,7 +72,7 @@ def describe(files: str, purpose: str, release: str, extra_packages: list[str], 
             python,
             named.hexdigest()[:10],
         )
-    result.update(
-        release=chosen, lock=str(lock), distribution=str(distribution), pins=pins(lock.read_text(encoding="utf-8"))
-    )
+    result.update(release=chosen, lock=lock.name, pins=pins(lock.read_text(encoding="utf-8")))
+    result["sources"] = {lock.name: str(lock)}
+    result["sources"].update((p.relative_to(distribution.parent).as_posix(), str(p)) for p in sources)
     return result
