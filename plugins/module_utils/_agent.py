@@ -312,8 +312,12 @@ class File(Storage):
         return f"filestorage {os.path.realpath(self.path)}"
 
     def last(self):
-        # lastTransaction() of a file that is opened beside a server may name a transaction that is not finished.
-        return next(reversed(self.storage.lastInvalidations(1)), (NOTHING,))[0]
+        # Of a file that a server writes, lastTransaction() may name a transaction that is not finished, and
+        # lastInvalidations() one that came after the file was opened; objects are read as they were then.
+        end = self.storage._pos
+        if end <= 4:
+            return NOTHING
+        return self.storage._read_txn_header(end - 8 - self.storage._read_num(end - 8)).tid
 
     def iterator(self, start=None, stop=None):
         # From a start, ZODB looks for the last transaction first, and gives up where one is being written.

@@ -25,6 +25,7 @@ import pytest
 import storage_kinds
 import storages
 import yaml
+from ansible_collections.pyams.zodb.plugins.module_utils import _agent
 from ansible_collections.pyams.zodb.plugins.modules import zodbconvert
 from storage_servers import PYTHON, VIRTUALENV
 
@@ -58,6 +59,15 @@ storage.tpc_begin(meta)
 storage.tpc_vote(meta)
 storage.tpc_finish(meta)
 storage.close()
+"""
+# Opens the storage of a ZConfig text as the agent does, and tells when its input ends what it takes for its end.
+OPENED = """
+import runpy, sys
+agent = runpy.run_path(sys.argv[1])
+with agent["storage"]({"text": sys.argv[2]}) as storage:
+    print("open", flush=True)
+    sys.stdin.read()
+    print(agent["number"](storage.last()))
 """
 # Commits, a hundred times a second, until its input ends; then prints how often.
 WRITER = """
@@ -247,6 +257,17 @@ def test_a_transaction_that_is_not_finished_is_not_copied(make_storage, converte
         assert equal(source, destination)
 
 
+def test_a_file_ends_where_it_ended_when_it_was_opened(make_storage):
+    """Its objects are read as they were then, so what its writer adds meanwhile must not count as copied."""
+    source = make_storage("filestorage")
+    last = source.fill(**SMALL)["last_tid"]
+    command = [PYTHON, "-c", OPENED, _agent.__file__, source.zconfig()]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:
+        assert reader.stdout.readline() == "open\n"
+        assert source.fill(**MORE)["last_tid"] > last
+        assert reader.communicate("")[0] == f"0x{last}\n"
+
+
 def test_an_undo_on_a_source_with_history(make_storage, converter):
     source, destination = make_storage("sqlite_history"), make_storage("postgresql")
     source.fill(**SMALL, undo=False, undo_creation=False)
@@ -323,7 +344,7 @@ def test_a_record_beside_a_restored_or_removed_destination(make_storage, convert
         else:
             (destination.folder / "data").mkdir(parents=True)
         done = converter.direct(source, destination)
-        assert (done["changed"], done["state"]) == (True, state)
+        assert (done.get("changed"), done.get("state")) == (True, state)
         assert equal(source, destination)
 
 
@@ -349,7 +370,7 @@ def test_a_cut_off_copy_without_history(make_storage, converter, kind, recorded)
         shutil.rmtree(converter.folder / "records")
     source.fill(**MORE)
     done = converter.direct(source, destination)
-    assert (done["changed"], done["state"]) == (True, "behind")
+    assert (done.get("changed"), done.get("state")) == (True, "behind")
     assert equal(source, destination)
 
 
@@ -693,10 +714,10 @@ def test_a_writer_goes_on_meanwhile(make_storage, converter, kind, opened):
         assert writer.stdout.readline() == "begun\n"
         for state in ("empty", "behind", "behind"):
             done = converter.direct(source, destination)
-            assert (done.get("msg"), done["changed"], done["state"]) == (None, True, state)
+            assert (done.get("msg"), done.get("changed"), done.get("state")) == (None, True, state)
         commits = int(writer.communicate("")[0])
     done = converter.direct(source, destination)
-    assert (done.get("msg"), done["changed"]) == (None, True)
+    assert (done.get("msg"), done.get("changed")) == (None, True)
     assert equal(source, destination)
     assert commits > 100
 
