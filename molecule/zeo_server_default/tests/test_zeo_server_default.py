@@ -52,6 +52,7 @@ def write_while_the_server_is_killed(host):
             before = burst.acknowledged()
             server.kill("zeo-pyams")
             wait_for(lambda before=before: burst.acknowledged() > before, "a commit after the kill")
+        wait_for(lambda: burst.acknowledged() > 80, "commits of all writers")
     return burst.result(), burst.check()
 
 
@@ -59,7 +60,7 @@ def test_no_acknowledged_commit_is_lost_when_the_server_is_killed_three_times(ho
     with concurrent.futures.ThreadPoolExecutor() as threads:
         for outcomes, found in threads.map(write_while_the_server_is_killed, [hosts[name] for name in SERVERS]):
             print(outcomes, found)
-            assert found["acknowledged"] == outcomes["commits"] > 8, "not every writer can have committed"
+            assert found["acknowledged"] == outcomes["commits"] > 80
             assert outcomes["interrupted"] > 0, "the writers did not notice the kills"
             assert outcomes["errors"] == 0
 
