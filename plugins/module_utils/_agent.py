@@ -4,8 +4,8 @@
 """Private to pyams.zodb: what the modules run under the Python of the storage's virtualenv.
 
 The source of this file travels inside the module (see _agent_run.py) and is run by ``python -I -c``: it imports
-the standard library, and what the virtualenv has only inside its functions. One request as JSON on standard input, one
-answer as a line of JSON on standard output; what is logged goes to standard error.
+the standard library, and what the virtualenv has only inside its functions. Each request is a line of JSON on standard
+input, each answer one on standard output; what is logged goes to standard error. Nothing stays open between two.
 
 A storage is known by its ZConfig text alone. To read one, nothing is created, written or locked, and no state of an
 object is unpickled. Transaction and object ids are texts of 16 hexadecimal digits behind 0x.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import shutil
@@ -38,6 +39,19 @@ HEADER = struct.Struct(">8sQcHHH")  # of a transaction in a FileStorage: tid, le
 ZEO_PATIENCE = 30  # seconds to wait for a server, at most
 PRIVATE_FOLDERS = []  # for blobs that are fetched
 READ_CACHE = 1  # MB of RelStorage's cache: everything is read once
+COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)  # of PostgreSQL's binary format
+LARGEST_HASHED = 64 << 20  # bytes of a blob that the server may hold in memory
+DIGESTS = "SELECT zoid, tid, sha256(state) FROM object_state WHERE state IS NOT NULL ORDER BY zoid"
+CURRENT_DIGESTS = """
+SELECT zoid, tid, sha256(state) FROM current_object JOIN object_state USING (zoid, tid)
+WHERE state IS NOT NULL ORDER BY zoid
+"""
+BLOB_DIGESTS = """
+SELECT zoid, tid, CASE
+    WHEN COUNT(*) = 1 AND octet_length(lo_get(MIN(chunk), {0}, 1)) = 0 THEN sha256(lo_get(MIN(chunk))) END
+FROM blob_chunk GROUP BY zoid, tid ORDER BY zoid, tid
+"""
+AFTER_ALL = b"\xff" * 9  # behind every id
 
 
 class Refused(Exception):
@@ -91,6 +105,10 @@ def section(place):
         names = ", ".join(filter(None, known)) or "none"
         raise Refused(f"{place['file']} has no storage {name}; it has {names}.")
     return known[name]
+
+
+class Digest(bytes):
+    """The SHA-256 of a state or a blob, made by the server that has it."""
 
 
 class Storage:
@@ -233,6 +251,14 @@ class Storage:
     def _record_behind(self, at):
         return self.storage.record_iternext(at)
 
+    def digests(self):
+        """Return what records() does, with a Digest for each state where whoever keeps them can make it."""
+        return self.records()
+
+    def blob_digest(self, _oid, _tid):
+        """Return the Digest of a blob, None where only its file tells. By oid, each after the one before."""
+        return
+
     def iterator(self, start=None, stop=None):
         """Return the transactions, by tid, both ends included."""
         return self.storage.iterator(start, stop)
@@ -318,6 +344,20 @@ class File(Storage):
         if end <= 4:
             return NOTHING
         return self.storage._read_txn_header(end - 8 - self.storage._read_num(end - 8)).tid
+
+    def records(self):
+        # Twice as fast as record_iternext(), which looks each object up by its id.
+        for oid, at in self.storage._index.items():
+            header = self.storage._read_data_header(at, oid)
+            state = None
+            if header.plen:
+                state = self.storage._file.read(header.plen)
+            elif header.back:  # the record of an undo names the one that it brought back
+                state = self.storage._loadBack_impl(oid, header.back, fail=False)[0]
+            if state is None:
+                self.undone = True
+            else:
+                yield oid, header.tid, state
 
     def iterator(self, start=None, stop=None):
         # From a start, ZODB looks for the last transaction first, and gives up where one is being written.
@@ -467,7 +507,7 @@ class Relational(Storage):
         self.shared = bool(self.config.shared_blob_dir)
         if self.kind == "sqlite":
             self.path = os.path.abspath(self.adapter.config.data_dir)
-        self.database = None
+        self.database = self.blob_digests = None
         self.keeps_history = bool(self.config.keep_history)
 
     def open(self):
@@ -606,6 +646,50 @@ class Relational(Storage):
     def count(self):
         return self.objects(True)
 
+    def _makes_digests(self):
+        # Since PostgreSQL 11; only psycopg2 hands on what a COPY sends.
+        return (
+            self.kind == "postgresql"
+            and self.database.driver.__name__ == "psycopg2"
+            and int(self.value("SHOW server_version_num")) >= 110000
+        )
+
+    def digests(self):
+        if not self._makes_digests():
+            return self.records()
+        query = CURRENT_DIGESTS if self.keeps_history else DIGESTS
+        self.blob_digests = iter(()) if self.shared else self._rows(BLOB_DIGESTS.format(LARGEST_HASHED))
+        self.blob_digest_behind = None
+        return ((oid, tid, Digest(digest)) for oid, tid, digest in self._rows(query))
+
+    def blob_digest(self, oid, tid):
+        if self.blob_digests is None:
+            return None
+        while self.blob_digest_behind is None or self.blob_digest_behind[0] < oid:
+            self.blob_digest_behind = next(self.blob_digests, (AFTER_ALL, None, None))
+        found, found_tid, digest = self.blob_digest_behind
+        return Digest(digest) if (found, found_tid) == (oid, tid) and digest else None
+
+    def _rows(self, query):
+        """Yield the rows of a query, as bytes, while the server goes on with the next ones."""
+        reading, writing = os.pipe()
+        errors = []
+
+        def send():
+            with open(writing, "wb") as file:
+                try:
+                    self.ask(lambda cursor: cursor.copy_expert(f"COPY ({query}) TO STDOUT WITH BINARY", file))
+                except Exception as error:  # each driver has exceptions of its own
+                    errors.append(error)
+
+        sender = threading.Thread(target=send, daemon=True)
+        sender.start()
+        with open(reading, "rb") as file:
+            yield from _copied_rows(file)
+        sender.join()
+        if errors:
+            raise Unreachable(f"the database broke off: {_first_line(errors[0])}")
+
     def sessions(self):
         if self.kind != "postgresql":
             return None
@@ -627,6 +711,17 @@ class Relational(Storage):
             "mariadb": "SELECT version()",
         }.get(self.kind)
         return {"server": self.value(query) if query else None, "driver": self.database.driver.__name__}
+
+
+def _copied_rows(file):
+    """Yield the rows of a file in the binary format of PostgreSQL's COPY; fields are bytes, None for null."""
+    file.read(len(COPY_HEADER))
+    while True:
+        (fields,) = struct.unpack(">h", file.read(2) or b"\xff\xff")  # nothing: it was broken off
+        if fields < 0:
+            return
+        lengths = (struct.unpack(">i", file.read(4))[0] for _field in range(fields))
+        yield tuple(None if length < 0 else file.read(length) for length in lengths)
 
 
 def storage(place):
@@ -651,6 +746,12 @@ def blob_files(folder):
     """Yield the paths of the blobs in a folder."""
     for path, _folders, names in os.walk(folder):
         yield from (os.path.join(path, name) for name in names if name.endswith(".blob"))
+
+
+def pieces_of(path):
+    """Yield what is in a file, piece by piece."""
+    with open(path, "rb") as file:
+        yield from iter(lambda: file.read(1 << 20), b"")
 
 
 @contextlib.contextmanager
@@ -829,7 +930,8 @@ def _compare_objects(source, destination, full, until):
     found = Comparison()
     packed = None
     progress = Progress("compared", source.count())
-    for oid, one, other in _merged(source.records(), destination.records()):
+    there = destination.digests() if full else destination.records()
+    for oid, one, other in _merged(source.records(), there):
         progress.step()
         if other is None:
             tid, state = one
@@ -879,7 +981,18 @@ def _merged(ones, others):
 
 
 def _equal(one, other, full):
+    if isinstance(other, Digest):
+        return one is not None and _sha256(one) == other
     return one == other if full or one is None or other is None else len(one) == len(other)
+
+
+def _sha256(*pieces):
+    import hashlib
+
+    made = hashlib.sha256()
+    for piece in pieces:
+        made.update(piece)
+    return made.digest()
 
 
 def _same(found, source, destination, oid, one, other, full):
@@ -897,19 +1010,19 @@ def _same(found, source, destination, oid, one, other, full):
 def _equal_blobs(source, destination, oid, tid, full):
     if not full and not (source.shared and destination.shared):
         return True  # to ask for the length would fetch the blob
-    one, other = source.blob(oid, tid), destination.blob(oid, tid)
+    one, digest = source.blob(oid, tid), destination.blob_digest(oid, tid) if full else None
+    if one and digest:
+        try:
+            return _sha256(*pieces_of(one)) == digest
+        finally:
+            source.release(one)
+    other = destination.blob(oid, tid)
     try:
         if one is None or other is None or os.path.getsize(one) != os.path.getsize(other):
             return False
         if not full:
             return True
-        with open(one, "rb") as a, open(other, "rb") as b:
-            while True:
-                piece = a.read(1 << 20)
-                if piece != b.read(1 << 20):
-                    return False
-                if not piece:
-                    return True
+        return all(a == b for a, b in itertools.zip_longest(pieces_of(one), pieces_of(other)))
     finally:
         for storage_, path in ((source, one), (destination, other)):
             if path:
@@ -961,13 +1074,11 @@ def _compare_transactions(found, source, destination, one, other, full, extensio
 
 def _digest(state, full):
     """Return (whether it is a blob's, what stands for the state), None for an object whose creation was undone."""
-    import hashlib
-
     from ZODB.blob import is_blob_record
 
     if state is None:
         return None
-    return is_blob_record(state), hashlib.sha256(state).digest() if full else len(state)
+    return is_blob_record(state), _sha256(state) if full else len(state)
 
 
 def _about(transaction, extension):
@@ -1269,7 +1380,7 @@ class Rows:
 
     @staticmethod
     def _pieces(rows):
-        yield b"PGCOPY\n\xff\r\n\0" + bytes(8)
+        yield COPY_HEADER
         for row in rows:
             yield struct.pack(">h", len(row)) + b"".join(struct.pack(">i", len(field)) + field for field in row)
         yield struct.pack(">h", -1)
@@ -1453,23 +1564,27 @@ def _end_on_sigterm():
 
 
 def main():
-    # What a package prints must not get into the answer.
+    """Answer requests, a line each, until there are no more."""
+    # What a package prints must not get into the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     # All threads that are started later block it too.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_on_sigterm, daemon=True).start()
-    request = json.load(sys.stdin)
+    for line in sys.stdin:
+        answers.write(json.dumps(_answer(json.loads(line))) + "\n")
+        answers.flush()
+
+
+def _answer(request):
     try:
-        answer = OPERATIONS[request["operation"]](request)
+        return OPERATIONS[request["operation"]](request)
     except Refused as refusal:
-        answer = {"refused": str(refusal)}
+        return {"refused": str(refusal)}
     except ImportError as error:
-        answer = {"refused": f"the virtualenv lacks a package that the storage needs ({error}); install it there."}
+        return {"refused": f"the virtualenv lacks a package that the storage needs ({error}); install it there."}
     except OSError as error:
-        answer = {"refused": f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}."}
-    answers.write(json.dumps(answer) + "\n")
-    answers.close()
+        return {"refused": f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}."}
 
 
 if __name__ == "__main__":

@@ -42,46 +42,67 @@ def place(description):
 
 
 class Agent:
-    """Runs requests, one process each, under the Python of a virtualenv.
+    """Runs requests in a process under the Python of a virtualenv, which is started by the first one.
 
     storages: the descriptions whose passwords are masked in all that is said. log: called with each line that the agent
-    logs. While a request runs, SIGTERM to this process ends the agent, and so does this process's death.
+    logs. It ends with this process.
     """
 
     def __init__(self, virtualenv, storages, log=None):
         self.python = python_of(virtualenv)
         self.secrets = [secret for storage in storages for secret in _storage.secrets_of(storage)]
         self.log = log
-        self.inherited = ()  # descriptors that the agent keeps open, of locks
         self.lines = collections.deque(maxlen=LINES)
+        self.process = self.logged = None
 
     def mask(self, text):
         return _storage.mask(text, self.secrets)
 
-    def ask(self, operation, **request):
-        """Return the agent's answer. Raises Failed."""
+    def start(self, inherited=()):
+        """Start the process anew. inherited: descriptors that it keeps open, of locks."""
+        self.stop()
         source = importlib.util.find_spec(_agent.__name__).loader.get_source(_agent.__name__)
         libc = ctypes.CDLL(None)
-        with subprocess.Popen(
+        self.process = subprocess.Popen(
             [self.python, "-I", "-c", source],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            pass_fds=self.inherited,
+            pass_fds=inherited,
             preexec_fn=lambda: libc.prctl(_TERMINATE_WITH_PARENT, signal.SIGTERM),
-        ) as process:
-            logged = threading.Thread(target=self._follow, args=(process.stderr,), daemon=True)
-            logged.start()
-            with self._ended_with_us(process):
-                with contextlib.suppress(BrokenPipeError):
-                    process.stdin.write(json.dumps({"operation": operation, **request}).encode())
-                    process.stdin.close()
-                out = process.stdout.read()
-                code = process.wait()
-            logged.join()
+        )
+        self.logged = threading.Thread(target=self._follow, args=(self.process.stderr,), daemon=True)
+        self.logged.start()
+
+    def stop(self):
+        """Let the process end, and return its status; null if there is none."""
+        if self.process is None:
+            return None
+        process, self.process = self.process, None
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        process.stdout.close()
+        code = process.wait()
+        self.logged.join()
+        process.stderr.close()
+        return code
+
+    def ask(self, operation, **request):
+        """Return the agent's answer. Raises Failed."""
+        if self.process is None:
+            self.start()
         try:
-            answer = json.loads(out)
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.write(json.dumps({"operation": operation, **request}).encode() + b"\n")
+                self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except BaseException:
+            self.process.terminate()  # it must not go on with what nobody waits for
+            raise
+        try:
+            answer = json.loads(line)
         except ValueError:
+            code = self.stop()
             last = self.lines[-1] if self.lines else "it said nothing"
             raise Failed(f"{self.python} ended with {code} before it answered; its last line: {last}") from None
         if "refused" in answer:
@@ -95,15 +116,16 @@ class Agent:
             if self.log:
                 self.log(text)
 
-    @contextlib.contextmanager
-    def _ended_with_us(self, process):
-        def terminate(*_signal):
-            # Not waited for here: the lock of what was interrupted may be held.
-            process.terminate()
-            raise Failed("ended by SIGTERM; run it again.")
 
-        before = signal.signal(signal.SIGTERM, terminate)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, before)
+@contextlib.contextmanager
+def ended_by_sigterm():
+    """Raise Failed in the block when SIGTERM comes, so that the module says so and the agent is not left alone."""
+
+    def end(*_signal):
+        raise Failed("ended by SIGTERM; run it again.")
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -558,8 +558,11 @@ class Conversion:
                     f"destination {self.sides['destination']['name']}: another run is copying into it; wait until "
                     "that ends."
                 ) from None
-            self.agent.inherited = [file.fileno()]
-            yield
+            self.agent.start([file.fileno()])
+            try:
+                yield
+            finally:
+                self.agent.stop()
 
     def _unchanged(self):
         """Refuse what another run has changed since this one looked."""
@@ -581,10 +584,11 @@ def main():
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     conversion = Conversion(module.params, module.check_mode)
     try:
-        conversion.probe()
-        before = _shown(conversion.sides["destination"])
-        if conversion.pending and not module.check_mode:
-            conversion.act()
+        with _agent_run.ended_by_sigterm():
+            conversion.probe()
+            before = _shown(conversion.sides["destination"])
+            if conversion.pending and not module.check_mode:
+                conversion.act()
     except (Refused, _agent_run.Failed) as refusal:
         module.fail_json(msg=str(refusal), **conversion.result())
     ahead = _tid.time_of(conversion.sides["source"]["last_tid"]) or ""
