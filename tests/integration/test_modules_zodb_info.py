@@ -26,7 +26,8 @@ def task(storage, check=False, **options):
 def info(folder, storage, **options):
     """Return the facts, after the same in check mode: both have to agree."""
     results = ansible_tasks.run(folder, [task(storage, True, **options), task(storage, **options)])
-    assert results[0] == results[1]
+    # PostgreSQL counts its own housekeeping as the database's.
+    assert {**results[0], "bytes": None} == {**results[1], "bytes": None}
     assert results[1]["changed"] is False
     documented = yaml.safe_load(zodb_info.RETURN)
     if "msg" not in results[1]:

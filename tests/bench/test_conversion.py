@@ -1,0 +1,131 @@
+# Copyright: (c) 2026, pyams.zodb contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What zodbconvert costs beside the script that it wraps, as root: ratios of one run, times are never asserted.
+
+BENCH_ROUNDS is how often each work is repeated (1), the medians count; BENCH_OBJECTS how many objects the source has
+(20,000), and as many blobs of 50 KB as a fortieth of that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "integration"))
+
+import storage_kinds  # noqa: E402
+from storage_servers import VIRTUALENV, Certificates, PostgreSQL  # noqa: E402
+
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "1"))
+OBJECTS = int(os.environ.get("BENCH_OBJECTS", "20000"))
+MODULE = "ansible_collections.pyams.zodb.plugins.modules.zodbconvert"
+# Runs a command, and prints its seconds and the KiB that its largest process took.
+MEASURED = """
+import resource, subprocess, sys, time
+began = time.monotonic()
+done = subprocess.run(sys.argv[1:], capture_output=True, text=True)
+seconds = time.monotonic() - began
+print(seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, done.returncode, done.stderr or done.stdout)
+"""
+
+
+def measured(*command):
+    """Return the seconds that a command took and the MiB of its largest process."""
+    done = subprocess.run([sys.executable, "-c", MEASURED, *command], capture_output=True, text=True, check=True)
+    seconds, size, code, text = done.stdout.split(" ", 3)
+    assert code == "0", text
+    return float(seconds), int(size) / 1024
+
+
+class Bench:
+    """A source, and new destinations for it."""
+
+    def __init__(self, folder):
+        for name in ("postgresql", "certificates"):
+            (folder / name).mkdir()
+        folder.chmod(0o755)
+        self.folder = folder
+        self.postgresql = PostgreSQL(folder / "postgresql", Certificates(folder / "certificates"))
+        self.made = 0
+        self.source = self.storage("filestorage")
+        self.source.fill(seed=1, objects=OBJECTS, payload=1000, blobs=[50_000] * (OBJECTS // 40), undo_creation=False)
+
+    def storage(self, kind):
+        self.made += 1
+        return storage_kinds.make(kind, self.folder / f"{self.made}-{kind}", postgresql=self.postgresql)
+
+    def script(self, destination, *options):
+        """Return the seconds of RelStorage's script."""
+        config = self.folder / "zodbconvert.conf"
+        config.write_text(self.source.zconfig("source") + destination.zconfig("destination"))
+        return measured(VIRTUALENV / "bin" / "zodbconvert", *options, config)[0]
+
+    def module(self, destination, record="records", **options):
+        """Return (seconds, MiB) of the module."""
+        arguments = {
+            "virtualenv": str(VIRTUALENV),
+            "state_dir": str(self.folder / record),
+            "source": self.source.description,
+            "destination": destination.description,
+            "history": "drop",
+            **options,
+        }
+        file = self.folder / "arguments.json"
+        file.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
+        return measured(sys.executable, "-m", MODULE, file)
+
+
+@pytest.fixture(scope="module")
+def bench():
+    """In a folder that the database's account can reach, unlike those of pytest."""
+    with tempfile.TemporaryDirectory(prefix="zodb-bench-") as folder:
+        made = Bench(pathlib.Path(folder))
+        yield made
+        made.postgresql.stop()
+
+
+def tell(what, value):
+    print(f"\n{what}: {value}", end="", flush=True)
+
+
+def test_into_postgresql(bench):
+    """Each round has its own databases; that of the last one gets what the source gets later."""
+    found = {name: [] for name in ("script", "full", "compare", "nothing", "incremental")}
+    memory = 0
+    for _round in range(ROUNDS):
+        bare, proven = bench.storage("postgresql"), bench.storage("postgresql")
+        found["script"].append(bench.script(bare))
+        found["incremental"].append(bench.script(bare, "--incremental"))
+        for name, record in (("full", "records"), ("compare", "others"), ("nothing", "records")):
+            seconds, size = bench.module(proven, record)
+            found[name].append(seconds)
+            memory = max(memory, size)
+    script, full, compare, nothing, incremental = (statistics.median(times) for times in found.values())
+    tell("full copy with its proof ÷ the bare script, into PostgreSQL without history", f"{full / script:.2f}")
+    tell("a full comparison alone ÷ the bare script", f"{compare / script:.2f}")
+    tell("nothing to do, with a record ÷ zodbconvert --incremental", f"{nothing / incremental:.2f}")
+    tell("memory of the largest process, MiB", f"{memory:.0f}")
+    began = time.monotonic()
+    bench.source.fill(seed=2, objects=10, transactions=max(OBJECTS // 40, 100), blobs=[], undo_creation=False)
+    tell("the tail, written in s", f"{time.monotonic() - began:.1f}")
+    ours = bench.module(proven)[0]
+    tell("the script ÷ our catch-up, of the same tail", f"{bench.script(bare, '--incremental') / ours:.1f}")
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "filestorage"])
+def test_by_the_script(bench, kind):
+    found = [
+        (bench.script(bench.storage(kind)), bench.module(bench.storage(kind), verify="fast")[0]) for _ in range(ROUNDS)
+    ]
+    script, module = (statistics.median(times) for times in zip(*found))
+    tell(f"full copy with verify: fast ÷ the bare script, into {kind}", f"{module / script:.2f}")
