@@ -45,7 +45,11 @@ class Refused(Exception):
 
 
 class Missing(Refused):
-    """The file, folder or schema is not there: an empty storage could be made in its place."""
+    """The file, folder or schema is not there: an empty storage could be made in its place, unless part of it is."""
+
+    def __init__(self, sentence, partly=False):
+        super().__init__(sentence)
+        self.partly = partly
 
 
 class Unreachable(Refused):
@@ -107,6 +111,7 @@ class Storage:
     history_differs = False  # from what the description says
     undone = False  # whether records() passed an object whose creation was undone
     others = None  # see sessions(); counted before the storage is opened
+    no_folder = None  # of blobs: a sentence, if it is missing
 
     def __init__(self, found):
         self.section = found
@@ -128,6 +133,8 @@ class Storage:
     def __enter__(self):
         try:
             self.open()
+            if self.no_folder:
+                raise Missing(self.no_folder, partly=self.last() != NOTHING)
         except BaseException:
             self.close()
             raise
@@ -266,13 +273,14 @@ class Storage:
                 os.remove(path)
 
     def _blob_folder(self):
-        """Return the folder to open the storage with: its own, which has to be there, or a private one."""
+        """Return the folder to open the storage with: its own, None if that is not there, or a private one."""
         if not self.blob_dir:
             return None
         if self.shared:
-            if not os.path.isdir(self.blob_dir):
-                raise Missing(f"there is no folder of blobs {self.blob_dir}.")
-            return self.blob_dir
+            if os.path.isdir(self.blob_dir):
+                return self.blob_dir
+            self.no_folder = f"there is no folder of blobs {self.blob_dir}."
+            return None
         if not self.private:
             self.private = tempfile.mkdtemp(prefix="zodb-")
             PRIVATE_FOLDERS.append(self.private)
@@ -297,6 +305,8 @@ class File(Storage):
             raise Missing(f"there is no file {self.path}.")
         if not os.path.isfile(self.path):
             raise Refused(f"{self.path} is no file; name that of a FileStorage.")
+        if not os.path.getsize(self.path):  # made by one who was killed right then
+            raise Missing(f"the file {self.path} is empty.")
         with _nothing_made(), _nothing_unpickled():
             try:
                 self.storage = FileStorage(self.path, read_only=True, blob_dir=self._blob_folder())
@@ -363,7 +373,8 @@ class File(Storage):
         from ZODB.FileStorage import FileStorage
 
         try:
-            self.storage = FileStorage(self.path, blob_dir=self.blob_dir)
+            empty = os.path.exists(self.path) and not os.path.getsize(self.path)
+            self.storage = FileStorage(self.path, create=empty, blob_dir=self.blob_dir)
         except LockError:
             raise Refused(f"{self.path} is open for writing in another process; stop that first.") from None
 
@@ -486,7 +497,11 @@ class Relational(Storage):
         tables = {table.lower() for table in tables}
         self.others = self.sessions()  # before this process has more of them
         if "object_state" not in tables:
-            raise Missing("the database answers, but has none of RelStorage's tables.")
+            # Some of RelStorage's may have been made by one who was killed.
+            tables = {table for table in tables if not table.startswith(("pg_", "sql_", "sqlite_"))}
+            others = sorted(tables.difference(self.database.schema.all_tables))
+            about = f", and others ({', '.join(others[:3])}); give it a database of its own." if others else "."
+            raise Missing("the database answers, but has none of RelStorage's tables" + about, partly=bool(others))
         self.keeps_history = config.keep_history = "current_object" in tables
         self.history_differs = self.keeps_history != wanted
         self.database = self._database()
@@ -1049,6 +1064,7 @@ def side(one):
         "shared": one.shared,
         "reachable": True,
         "exists": True,
+        "partly": False,
         "error": None,
         "last_tid": number(NOTHING),
         "objects": 0,
@@ -1058,7 +1074,7 @@ def side(one):
         with one:
             about.update(last_tid=number(one.last()), objects=one.count(), inode=one.inode(), path=one.path)
     except Missing as error:
-        about.update(exists=False, error=str(error))
+        about.update(exists=False, partly=error.partly, error=str(error))
     except Unreachable as error:
         about.update(exists=None, reachable=False, error=str(error))
     if about["reachable"]:
