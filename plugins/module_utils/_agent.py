@@ -76,16 +76,21 @@ def section(place):
 
     # RelStorage's schema asks for existing folders; which one is missing is ours to say.
     registry = ZConfig.datatypes.Registry({**ZConfig.datatypes.stock_datatypes, "existing-dirpath": str})
-    schema = ZConfig.loader.SchemaLoader(registry).loadFile(io.StringIO(SCHEMA))
     try:
+        schema = ZConfig.loader.SchemaLoader(registry).loadFile(io.StringIO(SCHEMA))
         if "text" in place:
             found, _handlers = ZConfig.loadConfigFile(schema, io.StringIO(place["text"]))
             return found.storages[0]
-        found, _handlers = ZConfig.loadConfig(schema, place["file"])
-    except ImportError as error:
-        raise Refused(f"the virtualenv lacks a package that the storage needs ({error}); install it there.") from None
+        with open(place["file"], encoding="utf-8") as file:
+            found, _handlers = ZConfig.loadConfigFile(schema, file)
+    except (ImportError, ZConfig.SchemaResourceError) as error:
+        raise Refused(
+            f"the virtualenv lacks a package that the storage needs ({_first_line(error)}); install it there."
+        ) from None
     except ZConfig.ConfigurationError as error:
         raise Refused(f"ZConfig does not accept it: {_first_line(error)}") from None
+    except UnicodeDecodeError:
+        raise Refused(f"{place['file']} is no text in UTF-8; name a file of ZConfig.") from None
     except OSError as error:  # the file itself; certificates are read with the section
         raise Unreachable(f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}.") from None
     name = place["section"].lower()
@@ -537,6 +542,7 @@ class Relational(Storage):
         return {p64(oid): p64(tid) for oid, tid in found.items()}
 
     def _database(self):
+        from relstorage.adapters.interfaces import DriverNotAvailableError
         from relstorage.options import Options
 
         self.config.driver = self.adapter.config.driver
@@ -544,8 +550,9 @@ class Relational(Storage):
         options.adapter = self.adapter
         try:
             return self.adapter.create(options)
-        except ImportError as error:
-            raise Refused(f"the virtualenv has no driver for the database: {_first_line(error)}") from None
+        except (ImportError, DriverNotAvailableError):
+            wanted = self.config.driver or "auto"
+            raise Refused(f"the virtualenv has no driver for the database ({wanted}); install one there.") from None
 
     def ask(self, question):
         """Return question(cursor), in a read-only transaction."""
