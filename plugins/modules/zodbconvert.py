@@ -284,6 +284,7 @@ class Conversion:
 
     def probe(self):
         """Set what is to be done. Raises Refused where no copy is safe."""
+        self._check_own_files()
         for role in self.places:
             try:
                 self.places[role] = _agent_run.place(self.params[role])
@@ -379,6 +380,23 @@ class Conversion:
         side = self.sides[role]
         places = _storage.identities(self.params[role])
         return side["path"] if side["kind"] in ("filestorage", "sqlite") else places[0] if places else side["kind"]
+
+    def _check_own_files(self):
+        """Refuse a state_dir or log_path that could not be written: a proof that cannot be kept comes too late."""
+        log_path = self.params["log_path"]
+        if log_path and os.path.isdir(log_path):
+            raise Refused(f"log_path {log_path} is a folder; name a file.")
+        if log_path and not os.path.isdir(os.path.dirname(log_path)):
+            raise Refused(f"log_path {log_path}: there is no folder {os.path.dirname(log_path)}; make it.")
+        for option in ("state_dir", "log_path"):
+            there = path = self.params[option]
+            while there and not os.path.lexists(there):
+                there = os.path.dirname(there)
+            if option == "state_dir" and not os.path.isdir(there):
+                raise Refused(f"state_dir {path}: {there} is no folder; name another one.")
+            if there and not os.access(there, os.W_OK):
+                user = _files.user_name(os.geteuid())
+                raise Refused(f"{option} {path}: {there} cannot be written by {user}; name another one.")
 
     def _check_place(self, destination):
         """Refuse a destination that somebody else has open, or where the running user must not leave files."""
