@@ -200,6 +200,23 @@ def test_a_file_of_zconfig_and_a_raw_text(tmp_path, filled):
     assert found["msg"] == f"{config} has no storage other; it has source, main."
 
 
+def test_the_examples(tmp_path, make_storage):
+    """Each task of the documentation, in one play, with the paths of this test."""
+    storage = make_storage("zeo")
+    last = storage.fill(seed=20261125, objects=20, transactions=6)["last_tid"]
+    places = {
+        "/opt/zodb/zeo-pyams": str(storages.VIRTUALENV),
+        "/var/lib/zodb/pyams/pyams": str(storage.folder),
+        "127.0.0.1:8100": f"127.0.0.1:{storage.server.port}",
+    }
+    text = zodb_info.EXAMPLES
+    for there, here in places.items():
+        text = text.replace(there, here)
+    served, asked, compared = ansible_tasks.run(tmp_path, yaml.safe_load(text))
+    assert served["last_tid"] == asked["last_tid"] == "0x" + last
+    assert not compared.get("failed"), compared
+
+
 def test_refusals(tmp_path, filled):
     old = tmp_path / "old.fs"
     old.write_bytes(b"FS21" + bytes(100))

@@ -565,6 +565,56 @@ def test_the_examples(make_storage, converter):
     assert equal(source, destination)
 
 
+# The sample of the old PyAMS documentation, with the closing tags and <postgresql> that it lost in print.
+SAMPLE = """\
+%import relstorage
+<zeoclient source>
+    server zeo-server.mydomain:8100
+    storage pyams
+    blob-dir /var/local/env/pyams/var/db/blobs
+    shared-blob-dir false
+</zeoclient>
+<relstorage destination>
+    keep-history false
+    blob-dir /var/local/env/pyams/var/rs/blobs
+    shared-blob-dir false
+    <postgresql>
+        dsn host='postgresql.mydomain' dbname='pyams_rs' user='pyams' password='pyams-sample'
+    </postgresql>
+</relstorage>
+"""
+
+
+def test_the_old_sample_file(make_storage, converter):
+    """As it is, but for the names of the hosts. Its folders of blobs are caches, which are not there and not made."""
+    source, destination = make_storage("zeo"), make_storage("postgresql")
+    source.fill(**SMALL)
+    server = destination.server
+    server.psql("create role pyams login password 'pyams-sample'")
+    server.psql(f"alter database {destination.database} rename to pyams_rs")
+    server.psql("alter database pyams_rs owner to pyams")
+    destination.location["dsn"] = destination.location["dsn"].replace(destination.database, "pyams_rs")
+    destination.database = "pyams_rs"
+    sample = converter.folder / "zodbconvert.conf"
+    sample.write_text(
+        SAMPLE.replace("zeo-server.mydomain:8100", f"127.0.0.1:{source.server.port}").replace(
+            "'postgresql.mydomain'", f"'127.0.0.1' port='{server.port}'"
+        )
+    )
+    for storage, name in ((source, "source"), (destination, "destination")):
+        storage.description = {"config_file": {"path": str(sample), "section": name}}
+    try:
+        done = converter.twice(source, destination)
+        assert "pyams-sample" not in json.dumps(done)
+        assert equal(source, destination)
+        source.fill(**MORE)
+        assert converter.twice(source, destination)["state"] == "behind"
+        assert equal(source, destination)
+    finally:
+        server.drop_database("pyams_rs")
+        server.psql("drop role pyams")
+
+
 @pytest.mark.parametrize("undone", [True, False], ids=["undone", "not undone"])
 @pytest.mark.parametrize("kind", ["sqlite", "sqlite_history"])
 def test_creations_that_were_undone(make_storage, converter, kind, undone):
