@@ -365,12 +365,24 @@ class Conversion:
         self.revisions_left = survey.get("revisions_left")
         self._plan({**survey, "bytes": survey["bytes"] + survey["blob_bytes"]})
         self._check_room(survey, destination)
-        if not self.wipes and self.record is None and destination["blob_dir"] and destination["shared"]:
-            for _root, _folders, names in os.walk(destination["blob_dir"]):
-                if any(name.endswith(".blob") for name in names):
+        if destination["blob_dir"] and destination["shared"]:
+            self._check_blob_dir(destination)
+
+    def _check_blob_dir(self, destination):
+        """Refuse a folder with what is not the destination's: ZODB empties it for a new storage, and so does clear."""
+        folder = destination["blob_dir"]
+        for at, _folders, names in os.walk(folder):
+            temporary = os.path.relpath(at, folder).split(os.sep)[0] == "tmp"
+            for name in names:
+                if name.endswith(".blob"):
+                    its_own = self.wipes or self.record is not None
+                else:
+                    its_own = temporary or (at == folder and name in (".layout", ".removed"))
+                if not its_own:
                     raise Refused(
-                        f"destination {destination['name']} is empty, but there are blobs in its blob_dir "
-                        f"{destination['blob_dir']}; if they are nobody's, remove them, else name another folder."
+                        f"destination {destination['name']} is {'to be emptied' if self.wipes else 'empty'}, but there "
+                        f"are files in its blob_dir {folder} ({name}); if they are nobody's, remove them, else name "
+                        "another folder."
                     )
 
     def _look(self, what, **more):

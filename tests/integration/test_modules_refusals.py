@@ -278,12 +278,31 @@ def test_folders_of_blobs(make_storage, refusals):
     )
     somebodys = destination.folder / "somebodys"
     shutil.copytree(source.blob_dir, somebodys)
-    refusals.convert(
-        source,
-        destination,
-        f"destination {data} is empty, but there are blobs in its blob_dir {somebodys}; if they are nobody's, ",
-        destination={"sqlite": {**sqlite, "blob_dir": str(somebodys), "shared_blob_dir": True}},
+    shared = {"sqlite": {**sqlite, "blob_dir": str(somebodys), "shared_blob_dir": True}}
+    sentence = f"destination {data} is empty, but there are files in its blob_dir {somebodys} (0x"
+    refusals.convert(source, destination, sentence, destination=shared)
+    # ZODB empties the folder when it makes a FileStorage.
+    site = destination.folder / "site"
+    site.mkdir()
+    (site / "index.html").write_text("a page")
+    there = {"filestorage": {"path": f"{destination.folder}/Data.fs", "blob_dir": str(site)}}
+    sentence = (
+        f"destination {destination.folder}/Data.fs is empty, but there are files in its blob_dir {site} (index.html); "
+        "if they are nobody's, remove them, else name another folder."
     )
+    refusals.convert(source, destination, sentence, destination=there)
+    filled = make_storage("filestorage")
+    last = "0x" + filled.fill(seed=3, objects=3)["last_tid"]
+    (filled.blob_dir / "index.html").write_text("a page")
+    sentence = f" is to be emptied, but there are files in its blob_dir {filled.blob_dir} (index.html); if they are"
+    refusals.convert(source, filled, sentence, clear=last)
+    cache = destination.folder / "cache"
+    cache.mkdir()
+    (cache / ".layout").write_text("zeocache")
+    described = {"filestorage": {"path": file, "blob_dir": str(cache)}}
+    sentence = f"{cache} is no storage's folder of blobs, its layout is zeocache; name the folder where they are kept."
+    refusals.convert(source, destination, sentence, source=described)
+    refusals.look(described, sentence)
     (blob,) = (path for path in source.blob_dir.rglob("*.blob") if path.stat().st_size == 70_000)
     blob.unlink()
     sentence = f", transaction {blob.name[:18]}, is missing or cannot be read; nothing was copied, mend that first."
