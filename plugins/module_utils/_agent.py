@@ -283,6 +283,7 @@ class Storage:
             return None
         if self.shared:
             if os.path.isdir(self.blob_dir):
+                self._check_layout()
                 return self.blob_dir
             self.no_folder = f"there is no folder of blobs {self.blob_dir}."
             return None
@@ -290,6 +291,18 @@ class Storage:
             self.private = tempfile.mkdtemp(prefix="zodb-")
             PRIVATE_FOLDERS.append(self.private)
         return self.private
+
+    def _check_layout(self):
+        """Refuse a client's cache of blobs in place of the storage's own folder."""
+        from ZODB.blob import LAYOUT_MARKER, LAYOUTS
+
+        with contextlib.suppress(FileNotFoundError), open(os.path.join(self.blob_dir, LAYOUT_MARKER)) as file:
+            layout = file.read().strip()
+            if layout not in LAYOUTS:
+                raise Refused(
+                    f"{self.blob_dir} is no storage's folder of blobs, its layout is {layout}; name the folder where "
+                    "they are kept."
+                )
 
 
 class File(Storage):

@@ -153,6 +153,27 @@ def seeded():
     return seed
 
 
+@pytest.mark.parametrize("kind", ["filestorage", "sqlite", "postgresql"])
+@pytest.mark.parametrize("marked", [True, False], ids=["marked", "without a mark"])
+def test_an_old_layout_of_blobs(make_storage, converter, kind, marked):
+    """A folder for each object side by side, called lawn; ZODB takes one without a mark for such a one."""
+    source, destination = make_storage("filestorage"), make_storage(kind)
+    source.fill(seed=1, objects=1, transactions=0, blobs=[])
+    (source.blob_dir / ".layout").write_text("lawn")
+    last = source.fill(**SMALL)
+    assert {len(path.relative_to(source.blob_dir).parts) for path in source.blob_dir.rglob("*.blob")} == {2}
+    if not marked:
+        (source.blob_dir / ".layout").unlink()
+    before = fingerprint(source)
+    done = converter.direct(source, destination)
+    assert (done.get("msg"), done["blobs"] >= last["blobs"], done["verified"]) == (None, True, "full")
+    assert fingerprint(source) == before
+    assert equal(source, destination)
+    source.fill(**MORE)
+    assert converter.direct(source, destination)["state"] == "behind"
+    assert equal(source, destination)
+
+
 def test_a_transaction_that_is_not_finished_is_not_copied(make_storage, converter):
     """A FileStorage beside its writer: ZODB takes such a one for the last transaction."""
     source, destination = make_storage("filestorage"), make_storage("sqlite")
