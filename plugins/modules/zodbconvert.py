@@ -234,6 +234,7 @@ import fcntl
 import hashlib
 import json
 import os
+import signal
 import time
 
 from ansible.module_utils.basic import AnsibleModule
@@ -607,15 +608,22 @@ class Conversion:
                 file.write(line + "\n")
 
 
+def _end(*_signal):
+    raise _agent_run.Failed("ended by SIGTERM; run it again.")
+
+
 def main():
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     conversion = Conversion(module.params, module.check_mode)
     try:
+        signal.signal(signal.SIGTERM, _end)  # also while no agent runs
         conversion.probe()
         before = _shown(conversion.sides["destination"])
         if conversion.pending and not module.check_mode:
             conversion.act()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what is done is told
     except (Refused, _agent_run.Failed) as refusal:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         module.fail_json(msg=str(refusal), **conversion.result())
     ahead = _tid.time_of(conversion.sides["source"]["last_tid"]) or ""
     if ahead > time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + CLOCK)):

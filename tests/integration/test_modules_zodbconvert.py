@@ -10,6 +10,8 @@ import fcntl
 import itertools
 import json
 import os
+import pathlib
+import pwd
 import random
 import re
 import shutil
@@ -18,6 +20,7 @@ import sqlite3
 import subprocess
 import time
 
+import ansible_tasks
 import pytest
 import storage_kinds
 import storages
@@ -25,7 +28,7 @@ import yaml
 from ansible_collections.pyams.zodb.plugins.module_utils import _agent
 from ansible_collections.pyams.zodb.plugins.modules import zodbconvert
 from conversions import MORE, SMALL, equal, fingerprint
-from storage_servers import PYTHON, VIRTUALENV
+from storage_servers import PYTHON, VIRTUALENV, until
 
 INTERRUPTIONS = 200 if os.environ.get("SOAK") else 20
 
@@ -692,6 +695,65 @@ def test_both_ways_into_postgresql_are_equal(make_storage, converter, kind, meth
         destination.database,
     )
     assert large_objects == "0"
+
+
+@pytest.mark.parametrize("calls", range(5))
+def test_sigterm_between_two_agents_is_answered(make_storage, converter, calls):
+    """In the gap after so many of the five; the next run ends right."""
+    source, destination = make_storage("filestorage"), make_storage("sqlite")
+    source.fill(**SMALL)
+    process = converter.start(source, destination)
+    children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    deadline = time.monotonic() + 60
+    caught = re.compile(r"^SigCgt:\s+([0-9a-f]+)$", re.MULTILINE)
+    status = pathlib.Path(f"/proc/{process.pid}/status")
+    while not int(caught.search(status.read_text())[1], 16) >> signal.SIGTERM - 1 & 1:
+        assert process.poll() is None
+    for _call in range(calls):
+        while not children.read_text() and time.monotonic() < deadline:
+            pass
+        while children.read_text():
+            pass
+    process.terminate()
+    assert time.monotonic() < deadline
+    answer = ansible_tasks.result_of(process)
+    assert answer.get("changed") or answer["msg"] == "ended by SIGTERM; run it again."
+    for _try in range(50):
+        done = converter.direct(source, destination)
+        if "is open in process" not in done.get("msg", ""):
+            break
+        time.sleep(0.2)  # what was ended is ending
+    assert not done.get("failed"), done["msg"]
+    assert equal(source, destination)
+
+
+def processes():
+    """Return the user's number of each process."""
+    found = {}
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError):
+            found[path.name] = path.stat().st_uid
+    return found
+
+
+@pytest.mark.parametrize("kind", ["filestorage", "sqlite", "sqlite_history"])
+def test_in_the_background_and_as_the_owner(make_storage, converter, account, kind):
+    """With async and poll, become, and the folder for records of that account."""
+    source, destination = make_storage("filestorage", account=account), make_storage(kind, account=account)
+    source.fill(**SMALL)
+    task = converter.task(source, destination)
+    del task["pyams.zodb.zodbconvert"]["state_dir"]
+    records = pathlib.Path(pwd.getpwnam(account).pw_dir, ".local/state/pyams.zodb")
+    before = set(records.glob("*"))
+    started, again = ansible_tasks.run(converter.folder, [{**task, "async": 100, "poll": 1}, task], user=account)
+    assert (started.get("msg"), started["changed"], started["finished"], again["changed"]) == (None, True, True, False)
+    assert equal(source, destination)
+    made = {*destination.folder.rglob("*"), *records.glob("*")} - before
+    assert len(made) > 5
+    assert {path.owner() for path in made} == {account}
+    # Ansible looks every five seconds whether what it has put there has ended, and then it ends itself.
+    uid = pwd.getpwnam(account).pw_uid
+    until(lambda: uid not in processes().values(), lambda: str(processes()))
 
 
 @pytest.mark.parametrize("number", range(INTERRUPTIONS))
