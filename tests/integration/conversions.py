@@ -72,7 +72,9 @@ def fingerprint(*storages):
         for path in sorted(storage.folder.rglob("*")):
             # Whoever opens a SQLite database first and closes it last makes and removes its -shm and -wal.
             if path.is_file() and not path.name.endswith((".log", ".conf", "-shm", "-wal")):
-                found[str(path)] = (path.stat().st_uid, path.stat().st_mode, hashlib.sha256(path.read_bytes()).digest())
+                status = path.stat()
+                content = hashlib.sha256(path.read_bytes()).digest()
+                found[str(path)] = (status.st_uid, status.st_mode, status.st_mtime_ns, content)
         if getattr(storage, "database", None):
             tables = "select relname, pg_relation_size(oid) from pg_class where relowner = 'zodb'::regrole order by 1"
             found[storage.database] = (storage.server.psql(tables, storage.database), storage.read())
