@@ -59,7 +59,11 @@ class Refused(Exception):
 
 
 class Missing(Refused):
-    """The file, folder or schema is not there: an empty storage could be made in its place."""
+    """The file, folder or schema is not there: an empty storage could be made in its place, unless part of it is."""
+
+    def __init__(self, sentence, partly=False):
+        super().__init__(sentence)
+        self.partly = partly
 
 
 class Unreachable(Refused):
@@ -86,16 +90,21 @@ def section(place):
 
     # RelStorage's schema asks for existing folders; which one is missing is ours to say.
     registry = ZConfig.datatypes.Registry({**ZConfig.datatypes.stock_datatypes, "existing-dirpath": str})
-    schema = ZConfig.loader.SchemaLoader(registry).loadFile(io.StringIO(SCHEMA))
     try:
+        schema = ZConfig.loader.SchemaLoader(registry).loadFile(io.StringIO(SCHEMA))
         if "text" in place:
             found, _handlers = ZConfig.loadConfigFile(schema, io.StringIO(place["text"]))
             return found.storages[0]
-        found, _handlers = ZConfig.loadConfig(schema, place["file"])
-    except ImportError as error:
-        raise Refused(f"the virtualenv lacks a package that the storage needs ({error}); install it there.") from None
+        with open(place["file"], encoding="utf-8") as file:
+            found, _handlers = ZConfig.loadConfigFile(schema, file)
+    except (ImportError, ZConfig.SchemaResourceError) as error:
+        raise Refused(
+            f"the virtualenv lacks a package that the storage needs ({_first_line(error)}); install it there."
+        ) from None
     except ZConfig.ConfigurationError as error:
         raise Refused(f"ZConfig does not accept it: {_first_line(error)}") from None
+    except UnicodeDecodeError:
+        raise Refused(f"{place['file']} is no text in UTF-8; name a file of ZConfig.") from None
     except OSError as error:  # the file itself; certificates are read with the section
         raise Unreachable(f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}.") from None
     name = place["section"].lower()
@@ -125,6 +134,7 @@ class Storage:
     history_differs = False  # from what the description says
     undone = False  # whether records() passed an object whose creation was undone
     others = None  # see sessions(); counted before the storage is opened
+    no_folder = None  # of blobs: a sentence, if it is missing
 
     def __init__(self, found):
         self.section = found
@@ -146,6 +156,8 @@ class Storage:
     def __enter__(self):
         try:
             self.open()
+            if self.no_folder:
+                raise Missing(self.no_folder, partly=self.last() != NOTHING)
         except BaseException:
             self.close()
             raise
@@ -292,17 +304,31 @@ class Storage:
                 os.remove(path)
 
     def _blob_folder(self):
-        """Return the folder to open the storage with: its own, which has to be there, or a private one."""
+        """Return the folder to open the storage with: its own, None if that is not there, or a private one."""
         if not self.blob_dir:
             return None
         if self.shared:
-            if not os.path.isdir(self.blob_dir):
-                raise Missing(f"there is no folder of blobs {self.blob_dir}.")
-            return self.blob_dir
+            if os.path.isdir(self.blob_dir):
+                self._check_layout()
+                return self.blob_dir
+            self.no_folder = f"there is no folder of blobs {self.blob_dir}."
+            return None
         if not self.private:
             self.private = tempfile.mkdtemp(prefix="zodb-")
             PRIVATE_FOLDERS.append(self.private)
         return self.private
+
+    def _check_layout(self):
+        """Refuse a client's cache of blobs in place of the storage's own folder."""
+        from ZODB.blob import LAYOUT_MARKER, LAYOUTS
+
+        with contextlib.suppress(FileNotFoundError), open(os.path.join(self.blob_dir, LAYOUT_MARKER)) as file:
+            layout = file.read().strip()
+            if layout not in LAYOUTS:
+                raise Refused(
+                    f"{self.blob_dir} is no storage's folder of blobs, its layout is {layout}; name the folder where "
+                    "they are kept."
+                )
 
 
 class File(Storage):
@@ -323,6 +349,8 @@ class File(Storage):
             raise Missing(f"there is no file {self.path}.")
         if not os.path.isfile(self.path):
             raise Refused(f"{self.path} is no file; name that of a FileStorage.")
+        if not os.path.getsize(self.path):  # made by one who was killed right then
+            raise Missing(f"the file {self.path} is empty.")
         with _nothing_made(), _nothing_unpickled():
             try:
                 self.storage = FileStorage(self.path, read_only=True, blob_dir=self._blob_folder())
@@ -403,7 +431,8 @@ class File(Storage):
         from ZODB.FileStorage import FileStorage
 
         try:
-            self.storage = FileStorage(self.path, blob_dir=self.blob_dir)
+            empty = os.path.exists(self.path) and not os.path.getsize(self.path)
+            self.storage = FileStorage(self.path, create=empty, blob_dir=self.blob_dir)
         except LockError:
             raise Refused(f"{self.path} is open for writing in another process; stop that first.") from None
 
@@ -526,7 +555,11 @@ class Relational(Storage):
         tables = {table.lower() for table in tables}
         self.others = self.sessions()  # before this process has more of them
         if "object_state" not in tables:
-            raise Missing("the database answers, but has none of RelStorage's tables.")
+            # Some of RelStorage's may have been made by one who was killed.
+            tables = {table for table in tables if not table.startswith(("pg_", "sql_", "sqlite_"))}
+            others = sorted(tables.difference(self.database.schema.all_tables))
+            about = f", and others ({', '.join(others[:3])}); give it a database of its own." if others else "."
+            raise Missing("the database answers, but has none of RelStorage's tables" + about, partly=bool(others))
         self.keeps_history = config.keep_history = "current_object" in tables
         self.history_differs = self.keeps_history != wanted
         self.database = self._database()
@@ -562,6 +595,7 @@ class Relational(Storage):
         return {p64(oid): p64(tid) for oid, tid in found.items()}
 
     def _database(self):
+        from relstorage.adapters.interfaces import DriverNotAvailableError
         from relstorage.options import Options
 
         self.config.driver = self.adapter.config.driver
@@ -569,8 +603,9 @@ class Relational(Storage):
         options.adapter = self.adapter
         try:
             return self.adapter.create(options)
-        except ImportError as error:
-            raise Refused(f"the virtualenv has no driver for the database: {_first_line(error)}") from None
+        except (ImportError, DriverNotAvailableError):
+            wanted = self.config.driver or "auto"
+            raise Refused(f"the virtualenv has no driver for the database ({wanted}); install one there.") from None
 
     def ask(self, question):
         """Return question(cursor), in a read-only transaction."""
@@ -1160,6 +1195,7 @@ def side(one):
         "shared": one.shared,
         "reachable": True,
         "exists": True,
+        "partly": False,
         "error": None,
         "last_tid": number(NOTHING),
         "objects": 0,
@@ -1169,7 +1205,7 @@ def side(one):
         with one:
             about.update(last_tid=number(one.last()), objects=one.count(), inode=one.inode(), path=one.path)
     except Missing as error:
-        about.update(exists=False, error=str(error))
+        about.update(exists=False, partly=error.partly, error=str(error))
     except Unreachable as error:
         about.update(exists=None, reachable=False, error=str(error))
     if about["reachable"]:

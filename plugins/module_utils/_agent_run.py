@@ -115,17 +115,3 @@ class Agent:
             self.lines.append(text)
             if self.log:
                 self.log(text)
-
-
-@contextlib.contextmanager
-def ended_by_sigterm():
-    """Raise Failed in the block when SIGTERM comes, so that the module says so and the agent is not left alone."""
-
-    def end(*_signal):
-        raise Failed("ended by SIGTERM; run it again.")
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -48,6 +48,8 @@ def check_sides(source, destination):
             )
     if _same_place(source, destination):
         raise Refused(f"destination {destination['name']} is the source itself; name another storage.")
+    if destination["partly"]:
+        raise Refused(f"destination {destination['name']}: {destination['error']}")
     blobs = [os.path.realpath(side["blob_dir"]) for side in (source, destination) if side["blob_dir"]]
     if len(blobs) == 2 and os.path.commonpath(blobs) in blobs:
         raise Refused(

@@ -67,11 +67,9 @@ EXAMPLES = r"""
         storage: pyams
   register: asked
 
-- name: Stop if there is a storage of which nobody told
+- name: Stop unless the server serves that file
   ansible.builtin.assert:
-    that: not found.exists
-  vars:
-    found: "{{ served }}"
+    that: asked.last_tid == served.last_tid
 """
 
 RETURN = r"""

@@ -234,6 +234,7 @@ import fcntl
 import hashlib
 import json
 import os
+import signal
 import time
 
 from ansible.module_utils.basic import AnsibleModule
@@ -284,6 +285,7 @@ class Conversion:
 
     def probe(self):
         """Set what is to be done. Raises Refused where no copy is safe."""
+        self._check_own_files()
         for role in self.places:
             try:
                 self.places[role] = _agent_run.place(self.params[role])
@@ -364,12 +366,24 @@ class Conversion:
         self.revisions_left = survey.get("revisions_left")
         self._plan({**survey, "bytes": survey["bytes"] + survey["blob_bytes"]})
         self._check_room(survey, destination)
-        if not self.wipes and self.record is None and destination["blob_dir"] and destination["shared"]:
-            for _root, _folders, names in os.walk(destination["blob_dir"]):
-                if any(name.endswith(".blob") for name in names):
+        if destination["blob_dir"] and destination["shared"]:
+            self._check_blob_dir(destination)
+
+    def _check_blob_dir(self, destination):
+        """Refuse a folder with what is not the destination's: ZODB empties it for a new storage, and so does clear."""
+        folder = destination["blob_dir"]
+        for at, _folders, names in os.walk(folder):
+            temporary = os.path.relpath(at, folder).split(os.sep)[0] == "tmp"
+            for name in names:
+                if name.endswith(".blob"):
+                    its_own = self.wipes or self.record is not None
+                else:
+                    its_own = temporary or (at == folder and name in (".layout", ".removed"))
+                if not its_own:
                     raise Refused(
-                        f"destination {destination['name']} is empty, but there are blobs in its blob_dir "
-                        f"{destination['blob_dir']}; if they are nobody's, remove them, else name another folder."
+                        f"destination {destination['name']} is {'to be emptied' if self.wipes else 'empty'}, but there "
+                        f"are files in its blob_dir {folder} ({name}); if they are nobody's, remove them, else name "
+                        "another folder."
                     )
 
     def _look(self, what, **more):
@@ -379,6 +393,23 @@ class Conversion:
         side = self.sides[role]
         places = _storage.identities(self.params[role])
         return side["path"] if side["kind"] in ("filestorage", "sqlite") else places[0] if places else side["kind"]
+
+    def _check_own_files(self):
+        """Refuse a state_dir or log_path that could not be written: a proof that cannot be kept comes too late."""
+        log_path = self.params["log_path"]
+        if log_path and os.path.isdir(log_path):
+            raise Refused(f"log_path {log_path} is a folder; name a file.")
+        if log_path and not os.path.isdir(os.path.dirname(log_path)):
+            raise Refused(f"log_path {log_path}: there is no folder {os.path.dirname(log_path)}; make it.")
+        for option in ("state_dir", "log_path"):
+            there = path = self.params[option]
+            while there and not os.path.lexists(there):
+                there = os.path.dirname(there)
+            if option == "state_dir" and not os.path.isdir(there):
+                raise Refused(f"state_dir {path}: {there} is no folder; name another one.")
+            if there and not os.access(there, os.W_OK):
+                user = _files.user_name(os.geteuid())
+                raise Refused(f"{option} {path}: {there} cannot be written by {user}; name another one.")
 
     def _check_place(self, destination):
         """Refuse a destination that somebody else has open, or where the running user must not leave files."""
@@ -580,16 +611,22 @@ class Conversion:
                 file.write(line + "\n")
 
 
+def _end(*_signal):
+    raise _agent_run.Failed("ended by SIGTERM; run it again.")
+
+
 def main():
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     conversion = Conversion(module.params, module.check_mode)
     try:
-        with _agent_run.ended_by_sigterm():
-            conversion.probe()
-            before = _shown(conversion.sides["destination"])
-            if conversion.pending and not module.check_mode:
-                conversion.act()
+        signal.signal(signal.SIGTERM, _end)  # also while no agent runs
+        conversion.probe()
+        before = _shown(conversion.sides["destination"])
+        if conversion.pending and not module.check_mode:
+            conversion.act()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what is done is told
     except (Refused, _agent_run.Failed) as refusal:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         module.fail_json(msg=str(refusal), **conversion.result())
     ahead = _tid.time_of(conversion.sides["source"]["last_tid"]) or ""
     if ahead > time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + CLOCK)):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, pyams.zodb contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs tasks with the real ansible-playbook against this machine."""
+"""Runs tasks with the real ansible-playbook against this machine, or a module as a process of its own."""
 
 from __future__ import annotations
 
@@ -54,3 +54,21 @@ def run(folder, tasks, *arguments, user=None, prefix=()):
     except ValueError:
         raise AssertionError(done.stdout + done.stderr) from None
     return [task["hosts"]["localhost"] for task in plays[0]["tasks"]]
+
+
+def start_module(folder, module, arguments, check=False):
+    """Start a module as a process of its own, without ansible-playbook."""
+    file = folder / "arguments.json"
+    file.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check}}))
+    return subprocess.Popen(
+        [sys.executable, "-m", module.__name__, file], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def result_of(process):
+    """Return the result of a module that was started so."""
+    out, err = process.communicate()
+    assert out, err
+    result = json.loads(out)
+    assert "exception" not in result, result
+    return result

@@ -14,6 +14,7 @@ import tempfile
 
 import pytest
 import storage_kinds
+from conversions import Converter
 from storage_servers import Certificates, PostgreSQL, Zeo
 
 
@@ -102,3 +103,9 @@ def make_storage(request, open_folder):
         subprocess.run(["umount", disk], check=True)
     shutil.rmtree(folder)
     folder.mkdir()
+
+
+@pytest.fixture
+def converter(tmp_path):
+    """Runs zodbconvert, see conversions.py."""
+    return Converter(tmp_path)

@@ -11,15 +11,14 @@ import shutil
 
 import ansible_tasks
 import pytest
-import storages
 import yaml
 from ansible_collections.pyams.zodb.plugins.modules import zodb_info
-
-FILLED = ("objects:a", "blob:a", "objects:b", "blob:b", "change:c", "rewrite:a", "delete:a-1", "objects:d", "undo:")
+from conversions import MORE, SMALL, fingerprint
+from storage_servers import VIRTUALENV
 
 
 def task(storage, check=False, **options):
-    options = {"virtualenv": str(storages.VIRTUALENV), "storage": storage, **options}
+    options = {"virtualenv": str(VIRTUALENV), "storage": storage, **options}
     return {"pyams.zodb.zodb_info": options, "check_mode": check}
 
 
@@ -39,68 +38,75 @@ def info(folder, storage, **options):
 
 
 @pytest.fixture
-def filled(tmp_path):
-    """Return a folder with a FileStorage: 42 objects in the end, 10 transactions, 3 revisions of 2 blobs."""
-    folder = tmp_path / "filled"
-    folder.mkdir()
-    storages.work(storages.filestorage(folder), *FILLED)
-    return folder
+def filled(make_storage):
+    """A FileStorage with objects, blobs, undone changes and a creation that was undone."""
+    storage = make_storage("filestorage")
+    storage.fill(**SMALL)
+    return storage
+
+
+def kept(folder):
+    """Return number and size of the blobs in a folder."""
+    sizes = [path.stat().st_size for path in folder.rglob("*.blob")]
+    return {"count": len(sizes), "bytes": sum(sizes)}
 
 
 def test_a_filestorage(tmp_path, filled):
-    last = storages.work(storages.filestorage(filled), "change:e")
-    before = storages.fingerprint(filled)
-    found = info(tmp_path, storages.filestorage(filled))
+    read, before = filled.read(), fingerprint(filled)
+    found = info(tmp_path, filled.description)
     assert found["reachable"] is found["exists"] is found["keeps_history"] is True
-    assert (found["kind"], found["error"], found["last_tid"]) == ("filestorage", None, last)
+    assert (found["kind"], found["error"], found["last_tid"]) == ("filestorage", None, "0x" + read["last_tid"])
     assert found["last_time"].startswith("20")
-    # root, 40 of a and b (a deleted one stays until a pack), 2 blobs; those of d were undone
-    assert (found["objects"], found["transactions"]) == (43, 11)
-    assert found["blobs"] == {"count": 3, "bytes": 5000 + 5000 + 7000}
-    assert found["bytes"] == (filled / "Data.fs").stat().st_size
+    assert (found["objects"], found["transactions"]) == (read["objects"], read["transactions"])
+    assert found["blobs"] == kept(filled.blob_dir)
+    assert found["bytes"] == (filled.folder / "Data.fs").stat().st_size
     assert (found["index"], found["packed"], found["lock"]["held"]) == ("current", None, False)
-    fast = info(tmp_path, storages.filestorage(filled), count="fast")
-    assert (fast["objects"], fast["transactions"], fast["blobs"]["count"]) == (63, None, None)
-    assert fast["last_tid"] == last
-    assert storages.fingerprint(filled) == before
+    fast = info(tmp_path, filled.description, count="fast")
+    # With the object whose creation was undone
+    assert (fast["objects"], fast["transactions"], fast["blobs"]["count"]) == (read["objects"] + 1, None, None)
+    assert fast["last_tid"] == found["last_tid"]
+    assert fingerprint(filled) == before
 
 
-def test_a_filestorage_that_a_server_has_open(tmp_path, filled):
-    with storages.served(filled) as server:
-        last = storages.work(storages.zeo(filled), "objects:e")
-        before = storages.fingerprint(filled)
-        found = info(tmp_path, storages.filestorage(filled))
-        assert (found["last_tid"], found["objects"], found["index"]) == (last, 63, "behind")
-        assert (found["lock"]["held"], found["lock"]["pid"]) == (True, server.pid)
-        asked = info(tmp_path, storages.zeo(filled))
-        assert storages.fingerprint(filled) == before
-        assert (asked["kind"], asked["location"], asked["keeps_history"]) == ("zeo", f"{filled}/Data.fs", True)
-        for key in ("last_tid", "objects", "transactions"):
-            assert asked[key] == found[key], key
-        assert asked["blobs"] == {"count": 2, "bytes": None}
-        shared = {**storages.zeo(filled)["zeo"], "shared_blob_dir": True, "blob_dir": f"{filled}/blobs"}
-        assert info(tmp_path, {"zeo": shared})["blobs"] == found["blobs"]
+def test_a_filestorage_that_a_server_has_open(tmp_path, make_storage):
+    storage = make_storage("zeo")
+    storage.fill(**SMALL)
+    storage.server.stop()
+    storage.server.start()
+    last = storage.fill(**MORE)["last_tid"]
+    read, before = storage.read(), fingerprint(storage)
+    file = {"filestorage": {"path": f"{storage.folder}/Data.fs", "blob_dir": f"{storage.folder}/blobs"}}
+    found = info(tmp_path, file)
+    assert (found["last_tid"], found["objects"], found["index"]) == ("0x" + last, read["objects"], "behind")
+    assert (found["lock"]["held"], found["lock"]["pid"]) == (True, storage.server.process.pid)
+    asked = info(tmp_path, storage.description)
+    assert fingerprint(storage) == before
+    assert (asked["kind"], asked["location"], asked["keeps_history"]) == ("zeo", f"{storage.folder}/Data.fs", True)
+    for key in ("last_tid", "objects", "transactions"):
+        assert asked[key] == found[key], key
+    assert asked["blobs"] == {"count": read["blobs"], "bytes": None}
+    shared = {**storage.description["zeo"], "shared_blob_dir": True, "blob_dir": f"{storage.folder}/blobs"}
+    assert info(tmp_path, {"zeo": shared})["blobs"] == found["blobs"] == kept(storage.folder / "blobs")
 
 
-@pytest.mark.parametrize("history", [False, True], ids=["history-free", "history-kept"])
-def test_sqlite(tmp_path, filled, history):
-    folder = tmp_path / "sqlite"
-    folder.mkdir()
-    # The script's history-free copy breaks off at a creation that was undone.
-    storages.work(storages.filestorage(filled), "pack:")
-    last = info(tmp_path, storages.filestorage(filled))["last_tid"]
-    description = storages.sqlite(folder, keep_history=history)
-    storages.copy(storages.filestorage(filled), description)
-    before = storages.fingerprint(folder)
-    found = info(tmp_path, description)
-    assert (found["kind"], found["keeps_history"], found["last_tid"]) == ("sqlite", history, last)
-    assert (found["objects"], found["blobs"]["count"], found["blobs"]["bytes"]) == (42, 2, 12000)
+@pytest.mark.parametrize("kind", ["sqlite", "sqlite_history"])
+def test_sqlite(tmp_path, make_storage, kind):
+    storage = make_storage(kind)
+    storage.fill(**SMALL)
+    read, before = storage.read(), fingerprint(storage)
+    found = info(tmp_path, storage.description)
+    told = (found["kind"], found["keeps_history"], found["last_tid"])
+    assert told == ("sqlite", storage.history, "0x" + read["last_tid"])
+    assert found["objects"] == read["objects"]
+    if not storage.history:
+        assert found["blobs"] == {"count": read["blobs"], "bytes": read["blob_bytes"]}
     assert found["versions"]["server"].startswith("3.")
     assert found["versions"]["driver"] == "sqlite3"
     # A description that is wrong about history does not matter to one who only looks.
-    wrong = info(tmp_path, storages.sqlite(folder, keep_history=not history), count="fast")
-    assert (wrong["keeps_history"], wrong["objects"]) == (history, 42)
-    assert storages.fingerprint(folder) == before
+    wrong = {"sqlite": {**storage.description["sqlite"], "keep_history": not storage.history}}
+    assert info(tmp_path, wrong)["objects"] == read["objects"]
+    assert info(tmp_path, wrong, count="fast")["keeps_history"] is storage.history
+    assert fingerprint(storage) == before
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "postgresql_history"])
@@ -111,7 +117,7 @@ def test_postgresql(tmp_path, make_storage, kind):
     assert missing["error"] == "the database answers, but has none of RelStorage's tables."
     tables = "select count(*) from pg_class where relowner = 'zodb'::regrole"
     assert storage.server.psql(tables, storage.database) == "0"
-    storage.fill(seed=20261125, objects=20, transactions=6)
+    storage.fill(**SMALL)
     read = storage.read()
     shutil.rmtree(storage.blob_dir)  # a cache, which is not made again
     found = info(tmp_path, storage.description)
@@ -133,44 +139,44 @@ def test_postgresql(tmp_path, make_storage, kind):
 
 
 def test_a_pack_is_seen(tmp_path, filled):
-    storages.work(storages.filestorage(filled), "pack:", "change:e")
-    found = info(tmp_path, storages.filestorage(filled))
+    filled.fill(seed=5, objects=3, transactions=2, packed=True)
+    found = info(tmp_path, filled.description)
     assert found["packed"] < found["last_tid"]
     assert found["packed_time"] < found["last_time"]
 
 
 @pytest.mark.parametrize("kind", ["filestorage", "blobs", "sqlite", "folder of sqlite"])
-def test_what_is_missing_is_not_made(tmp_path, kind):
-    folder = tmp_path / "data"
-    folder.mkdir()
+def test_what_is_missing_is_not_made(tmp_path, make_storage, kind):
+    storage = make_storage("sqlite" if "sqlite" in kind else "filestorage", blobs=None)
+    folder, description = storage.folder, storage.description
+    if kind == "blobs":
+        storage.fill(**SMALL, blobs=[])
+        description = {"filestorage": {**description["filestorage"], "blob_dir": f"{folder}/blobs"}}
+    elif kind == "folder of sqlite":
+        description = {"sqlite": {**description["sqlite"], "data_dir": f"{folder}/none"}}
     sentence = {
         "filestorage": f"there is no file {folder}/Data.fs.",
         "blobs": f"there is no folder of blobs {folder}/blobs.",
-        "sqlite": f"there is no SQLite database main.sqlite3 in {folder}.",
+        "sqlite": f"there is no SQLite database main.sqlite3 in {folder}/data.",
         "folder of sqlite": f"there is no SQLite database main.sqlite3 in {folder}/none.",
     }[kind]
-    if kind == "blobs":
-        storages.work({"filestorage": {"path": f"{folder}/Data.fs"}}, "objects:a")
-    description = {
-        "sqlite": storages.sqlite(folder),
-        "folder of sqlite": storages.sqlite(folder / "none"),
-    }.get(kind, storages.filestorage(folder))
-    before = storages.fingerprint(tmp_path)
+    before, paths = fingerprint(storage), set(folder.rglob("*"))
     found = info(tmp_path, description)
     assert (found["reachable"], found["exists"], found["error"], found["last_tid"]) == (True, False, sentence, None)
-    (tmp_path / "playbook.yml").unlink()
-    assert storages.fingerprint(tmp_path) == before
+    assert (fingerprint(storage), set(folder.rglob("*"))) == (before, paths)
 
 
-def test_a_server_that_does_not_answer(tmp_path, filled):
-    found = info(tmp_path, storages.zeo(tmp_path, wait_timeout=1))
+def test_a_server_that_does_not_answer(tmp_path, make_storage):
+    storage = make_storage("zeo")
+    hasty = {**storage.description["zeo"], "wait_timeout": 1}
+    assert info(tmp_path, {"zeo": {**hasty, "storage": "other"}})["reachable"] is False
+    storage.server.stop()
+    found = info(tmp_path, {"zeo": hasty})
     assert (found["reachable"], found["exists"]) == (False, None)
     assert found["error"] == (
-        f"no answer from {tmp_path}/zeo.sock for the storage pyams; look whether the server runs, has a storage of "
+        f"no answer from {hasty['server']} for the storage pyams; look whether the server runs, has a storage of "
         "that name, and accepts this client."
     )
-    with storages.served(filled):
-        assert info(tmp_path, storages.zeo(filled, wait_timeout=1, storage="other"))["reachable"] is False
 
 
 def test_nothing_is_unpickled(tmp_path, filled):
@@ -181,51 +187,44 @@ def test_nothing_is_unpickled(tmp_path, filled):
         def __reduce__(self):
             return os.system, (f"touch {done}",)
 
-    (filled / "Data.fs.index").write_bytes(pickle.dumps(Trap()))
-    found = info(tmp_path, storages.filestorage(filled))
-    assert (found["objects"], found["index"]) == (43, "unusable")
+    (filled.folder / "Data.fs.index").write_bytes(pickle.dumps(Trap()))
+    found = info(tmp_path, filled.description)
+    assert (found["objects"], found["index"]) == (filled.read()["objects"], "unusable")
     assert not done.exists()
 
 
 def test_a_file_of_zconfig_and_a_raw_text(tmp_path, filled):
     config = tmp_path / "zodb.conf"
-    section = storages.text(storages.filestorage(filled))
-    config.write_text(f"<zodb Main>\n{section}</zodb>\n" + section.replace("<filestorage>", "<filestorage source>"))
+    config.write_text(f"<zodb Main>\n{filled.zconfig()}</zodb>\n{filled.zconfig('source')}")
+    objects = filled.read()["objects"]
     for description in (
         {"config_file": {"path": str(config), "section": "main"}},
         {"config_file": {"path": str(config), "section": "source"}},
-        {"zconfig": section},
+        {"zconfig": filled.zconfig()},
     ):
-        assert info(tmp_path, description)["objects"] == 43
+        assert info(tmp_path, description)["objects"] == objects
     found = info(tmp_path, {"config_file": {"path": str(config), "section": "other"}})
     assert found["msg"] == f"{config} has no storage other; it has source, main."
 
 
-def test_refusals(tmp_path, filled):
-    old = tmp_path / "old.fs"
-    old.write_bytes(b"FS21" + bytes(100))
-    text = tmp_path / "text.fs"
-    text.write_bytes(b"text, no storage")
-    (tmp_path / "venv").mkdir()
-    refused = {
-        f"{old} is a FileStorage of Python 2; convert it with zodbupdate first.": {"filestorage": {"path": str(old)}},
-        f"{text} is no FileStorage; it begins with b'text'.": {"filestorage": {"path": str(text)}},
-        "<demostorage> is no storage that can be looked at without writing to it; name the storage below it: a "
-        "filestorage, a ZEO client or a relstorage.": {"zconfig": "<demostorage>\n</demostorage>\n"},
+def test_the_examples(tmp_path, make_storage):
+    """Each task of the documentation, in one play, with the paths of this test."""
+    storage = make_storage("zeo")
+    last = storage.fill(**SMALL)["last_tid"]
+    places = {
+        "/opt/zodb/zeo-pyams": str(VIRTUALENV),
+        "/var/lib/zodb/pyams/pyams": str(storage.folder),
+        "127.0.0.1:8100": f"127.0.0.1:{storage.server.port}",
     }
-    for sentence, description in refused.items():
-        assert info(tmp_path, description)["msg"] == sentence
-    found = info(tmp_path, storages.filestorage(filled), virtualenv=str(tmp_path / "venv"))
-    assert found["msg"] == (
-        f"virtualenv {tmp_path}/venv has no bin/python that can be run; name the storage's virtualenv."
-    )
+    text = zodb_info.EXAMPLES
+    for there, here in places.items():
+        text = text.replace(there, here)
+    served, asked, compared = ansible_tasks.run(tmp_path, yaml.safe_load(text))
+    assert served["last_tid"] == asked["last_tid"] == "0x" + last
+    assert not compared.get("failed"), compared
 
 
 def test_an_ordinary_user_is_told_what_it_may_not_read(tmp_path, account, filled):
-    for at in (tmp_path, *tmp_path.parents):
-        if at.stat().st_uid == os.geteuid():
-            at.chmod(at.stat().st_mode | 0o055)
-    filled.chmod(0o755)
-    (filled / "Data.fs").chmod(0o600)
-    (found,) = ansible_tasks.run(tmp_path, [task(storages.filestorage(filled))], user=account)
-    assert found["msg"] == f"{filled}/Data.fs: permission denied."
+    (filled.folder / "Data.fs").chmod(0o600)
+    (found,) = ansible_tasks.run(tmp_path, [task(filled.description)], user=account)
+    assert found["msg"] == f"{filled.folder}/Data.fs: permission denied."

@@ -7,30 +7,28 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import itertools
 import json
 import os
+import pathlib
+import pwd
 import random
 import re
 import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 
 import ansible_tasks
 import pytest
 import storage_kinds
-import storages
 import yaml
 from ansible_collections.pyams.zodb.plugins.module_utils import _agent
 from ansible_collections.pyams.zodb.plugins.modules import zodbconvert
-from storage_servers import PYTHON, VIRTUALENV
+from conversions import MORE, SMALL, equal, fingerprint
+from storage_servers import PYTHON, VIRTUALENV, until
 
-SMALL = {"seed": 20261125, "objects": 20, "transactions": 6}
-MORE = {"seed": 20261126, "objects": 10, "transactions": 3}
 INTERRUPTIONS = 200 if os.environ.get("SOAK") else 20
 
 # Writes a transaction up to its last step, prints its id, and takes that step when its input ends.
@@ -59,6 +57,15 @@ storage.tpc_begin(meta)
 storage.tpc_vote(meta)
 storage.tpc_finish(meta)
 storage.close()
+"""
+# Undoes the last transaction.
+UNDO = """
+import sys
+import transaction, ZODB, ZODB.config
+database = ZODB.DB(ZODB.config.storageFromString(sys.argv[1]))
+database.undo(database.undoLog(0, 1)[0]["id"])
+transaction.commit()
+database.close()
 """
 # Opens the storage of a ZConfig text as the agent does, and tells when its input ends what it takes for its end.
 OPENED = """
@@ -103,89 +110,6 @@ print("open", flush=True)
 sys.stdin.read()
 database.close()
 """
-
-
-class Converter:
-    """Runs the module, with records in a folder of its own."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def task(self, one, other, check=False, **options):
-        """Return a task that copies from one storage to another."""
-        if one.history and not other.history:
-            options = {"history": "drop", **options}
-        options = {
-            "virtualenv": str(VIRTUALENV),
-            "state_dir": str(self.folder / "records"),
-            "source": one.description,
-            "destination": other.description,
-            **options,
-        }
-        return {"pyams.zodb.zodbconvert": options, "check_mode": check}
-
-    def run(self, *tasks):
-        results = ansible_tasks.run(self.folder, list(tasks))
-        documented = set(yaml.safe_load(zodbconvert.RETURN))
-        for result in results:
-            assert documented <= set(result), result
-        return results
-
-    def start(self, one, other, check=False, **options):
-        """Start the module as a process of its own, without ansible-playbook."""
-        arguments = self.task(one, other, **options)["pyams.zodb.zodbconvert"]
-        file = self.folder / "arguments.json"
-        file.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check}}))
-        return subprocess.Popen(
-            [sys.executable, "-m", zodbconvert.__name__, file],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def direct(self, one, other, check=False, **options):
-        """Return the result of one run without ansible-playbook."""
-        out, err = self.start(one, other, check, **options).communicate()
-        assert out, err
-        result = json.loads(out)
-        assert "exception" not in result, result
-        return result
-
-    def twice(self, source, destination, **options):
-        """Run check, do, check, do; return the second result. The first two agree, and the others do nothing."""
-        results = self.run(*(self.task(source, destination, check, **options) for check in (True, False, True, False)))
-        for result in results:
-            assert result.get("msg") is None, result.get("log")
-        checked, done, *again = results
-        assert [result["changed"] for result in results] == [True, True, False, False]
-        for key in ("state", "method", "transactions", "objects", "blobs", "bytes", "source_last_tid"):
-            assert checked[key] == done[key], key
-        assert done["verified"] == again[0]["verified"] == again[1]["verified"] == "full"
-        assert again[0]["state"] == "equal"
-        return done
-
-
-@pytest.fixture
-def converter(tmp_path):
-    return Converter(tmp_path)
-
-
-def fingerprint(*storages):
-    """Return what is in the folders and databases of storages, without logs of servers and what SQLite makes anew."""
-    found = {}
-    for storage in storages:
-        for path in sorted(storage.folder.rglob("*")):
-            # Whoever opens a SQLite database first and closes it last makes and removes its -shm and -wal.
-            if path.is_file() and not path.name.endswith((".log", ".conf", "-shm", "-wal")):
-                found[str(path)] = (path.stat().st_uid, path.stat().st_mode, hashlib.sha256(path.read_bytes()).digest())
-        if getattr(storage, "database", None):
-            tables = "select relname, pg_relation_size(oid) from pg_class where relowner = 'zodb'::regrole order by 1"
-            found[storage.database] = (storage.server.psql(tables, storage.database), storage.read())
-    return found
-
-
-def equal(source, destination):
-    return source.differences(destination) == {}
 
 
 @pytest.mark.parametrize("kind", storage_kinds.KINDS)
@@ -240,6 +164,27 @@ def seeded():
     return seed
 
 
+@pytest.mark.parametrize("kind", ["filestorage", "sqlite", "postgresql"])
+@pytest.mark.parametrize("marked", [True, False], ids=["marked", "without a mark"])
+def test_an_old_layout_of_blobs(make_storage, converter, kind, marked):
+    """A folder for each object side by side, called lawn; ZODB takes one without a mark for such a one."""
+    source, destination = make_storage("filestorage"), make_storage(kind)
+    source.fill(seed=1, objects=1, transactions=0, blobs=[])
+    (source.blob_dir / ".layout").write_text("lawn")
+    last = source.fill(**SMALL)
+    assert {len(path.relative_to(source.blob_dir).parts) for path in source.blob_dir.rglob("*.blob")} == {2}
+    if not marked:
+        (source.blob_dir / ".layout").unlink()
+    before = fingerprint(source)
+    done = converter.direct(source, destination)
+    assert (done.get("msg"), done["blobs"] >= last["blobs"], done["verified"]) == (None, True, "full")
+    assert fingerprint(source) == before
+    assert equal(source, destination)
+    source.fill(**MORE)
+    assert converter.direct(source, destination)["state"] == "behind"
+    assert equal(source, destination)
+
+
 def test_a_transaction_that_is_not_finished_is_not_copied(make_storage, converter):
     """A FileStorage beside its writer: ZODB takes such a one for the last transaction."""
     source, destination = make_storage("filestorage"), make_storage("sqlite")
@@ -266,6 +211,15 @@ def test_a_file_ends_where_it_ended_when_it_was_opened(make_storage):
         assert reader.stdout.readline() == "open\n"
         assert source.fill(**MORE)["last_tid"] > last
         assert reader.communicate("")[0] == f"0x{last}\n"
+
+
+def test_a_file_into_which_nothing_was_written_yet(make_storage, converter):
+    """What is left by one who was killed right when it made the destination."""
+    source, destination = make_storage("filestorage"), make_storage("filestorage")
+    source.fill(**SMALL)
+    (destination.folder / "Data.fs").touch()
+    assert converter.direct(source, destination)["state"] == "empty"
+    assert equal(source, destination)
 
 
 def test_an_undo_on_a_source_with_history(make_storage, converter):
@@ -485,52 +439,6 @@ def test_no_two_storages_share_a_folder_of_blobs(make_storage, converter):
         )
 
 
-def test_refusals_before_anything_is_touched(make_storage, converter, account):
-    source, destination = make_storage("filestorage"), make_storage("sqlite")
-    source.fill(**SMALL)
-    data, blobs = f"{destination.folder}/data", f"{destination.folder}/blobs"
-    file = f"{source.folder}/Data.fs"
-    nothing = {"filestorage": {"path": "/no/such/Data.fs"}}
-    sqlite = destination.description["sqlite"]
-    theirs = destination.folder / "theirs"
-    theirs.mkdir()
-    shutil.chown(theirs, account)
-    full = {"filestorage": {"path": "/dev/full", "blob_dir": blobs}}
-    table = [
-        ({"source": nothing}, "source /no/such/Data.fs: there is no file /no/such/Data.fs."),
-        ({"source": {"filestorage": {"path": "Data.fs"}}}, "source: filestorage.path"),
-        ({"source": {}}, "source: no kind of storage is named;"),
-        ({"source": {**nothing, "zconfig": "x"}}, "source: filestorage and zconfig are named together;"),
-        ({"source": {"zconfig": "<demostorage>\n</demostorage>"}}, "<demostorage> is no storage that can be looked"),
-        ({"source": {"zconfig": "<filestorage>\nno /x\n</filestorage>"}}, "ZConfig does not accept it: 'no' is not"),
-        (
-            {"destination": {"sqlite": {**sqlite, "data_dir": f"{data}/no"}}},
-            f"destination {data}/no: there is no folder {data}/no; make it, owned by whom it is for.",
-        ),
-        ({"mode": "incremental"}, f"destination {data} is empty, and mode is incremental; set it to full for a first"),
-        ({"history": "keep"}, f"destination {data} keeps no history, and "),
-        ({"clear": "yes"}, "clear yes: a transaction id is 0x and up to 16 hexadecimal digits;"),
-        ({"method": "zodbconvert"}, "method zodbconvert: the source has objects whose creation was undone,"),
-        ({"virtualenv": "/no/such"}, "virtualenv /no/such has no bin/python that can be run;"),
-        ({"source": {"filestorage": {"path": file}}}, f"source {file} has no blob_dir, and the source has 4 blobs;"),
-        (
-            {"destination": {"sqlite": {**sqlite, "blob_dir": None}}},
-            f"destination {data} has no blob_dir, and the source has 4 blobs; give one.",
-        ),
-        (
-            {"destination": {"sqlite": {**sqlite, "data_dir": str(theirs)}}},
-            f"destination {theirs}: {theirs} belongs to",
-        ),
-        ({"destination": full}, "/dev/full is no file; name that of a FileStorage."),
-    ]
-    before = fingerprint(source, destination)
-    for options, sentence in table:
-        refused = converter.direct(source, destination, **options)
-        assert refused.get("failed"), options
-        assert sentence in refused["msg"], options
-        assert fingerprint(source, destination) == before
-
-
 def test_a_missing_blob_is_named_before_the_copy(make_storage, converter):
     source, destination = make_storage("filestorage"), make_storage("sqlite")
     source.fill(**SMALL)
@@ -645,11 +553,14 @@ def test_a_transaction_without_objects_is_copied_too(make_storage, converter, ki
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "sqlite_history", "filestorage"])
 def test_the_creation_of_what_was_copied_is_undone(make_storage, converter, kind):
     source, destination = make_storage("filestorage"), make_storage(kind)
-    storages.work(source.description, "objects:a", "blob:b")
+    source.fill(**SMALL)
+    source.fill(seed=4, objects=5, transactions=0, blobs=[100], undo=False, undo_creation=False)
+    source.fill(seed=5, objects=5, transactions=0, blobs=[], undo=False, undo_creation=False)
     assert converter.direct(source, destination)["changed"]
     before = source.read()["objects"]
-    storages.work(source.description, "undo:", "objects:c")
-    assert source.read()["objects"] == before + 19
+    subprocess.run([PYTHON, "-c", UNDO, source.zconfig()], check=True)
+    assert source.read()["objects"] < before - 5
+    source.fill(**MORE)
     assert converter.direct(source, destination)["state"] == "behind"
     assert equal(source, destination)
     assert converter.direct(source, destination, state_dir=f"{converter.folder}/other")["state"] == "equal"
@@ -687,6 +598,56 @@ def test_the_examples(make_storage, converter):
         (done,) = converter.run({key: value for key, value in task.items() if key != "register"})
         assert done.get("msg") is None
     assert equal(source, destination)
+
+
+# The sample of the old PyAMS documentation, with the closing tags and <postgresql> that it lost in print.
+SAMPLE = """\
+%import relstorage
+<zeoclient source>
+    server zeo-server.mydomain:8100
+    storage pyams
+    blob-dir /var/local/env/pyams/var/db/blobs
+    shared-blob-dir false
+</zeoclient>
+<relstorage destination>
+    keep-history false
+    blob-dir /var/local/env/pyams/var/rs/blobs
+    shared-blob-dir false
+    <postgresql>
+        dsn host='postgresql.mydomain' dbname='pyams_rs' user='pyams' password='pyams-sample'
+    </postgresql>
+</relstorage>
+"""
+
+
+def test_the_old_sample_file(make_storage, converter):
+    """As it is, but for the names of the hosts. Its folders of blobs are caches, which are not there and not made."""
+    source, destination = make_storage("zeo"), make_storage("postgresql")
+    source.fill(**SMALL)
+    server = destination.server
+    server.psql("create role pyams login password 'pyams-sample'")
+    server.psql(f"alter database {destination.database} rename to pyams_rs")
+    server.psql("alter database pyams_rs owner to pyams")
+    destination.location["dsn"] = destination.location["dsn"].replace(destination.database, "pyams_rs")
+    destination.database = "pyams_rs"
+    sample = converter.folder / "zodbconvert.conf"
+    sample.write_text(
+        SAMPLE.replace("zeo-server.mydomain:8100", f"127.0.0.1:{source.server.port}").replace(
+            "'postgresql.mydomain'", f"'127.0.0.1' port='{server.port}'"
+        )
+    )
+    for storage, name in ((source, "source"), (destination, "destination")):
+        storage.description = {"config_file": {"path": str(sample), "section": name}}
+    try:
+        done = converter.twice(source, destination)
+        assert "pyams-sample" not in json.dumps(done)
+        assert equal(source, destination)
+        source.fill(**MORE)
+        assert converter.twice(source, destination)["state"] == "behind"
+        assert equal(source, destination)
+    finally:
+        server.drop_database("pyams_rs")
+        server.psql("drop role pyams")
 
 
 @pytest.mark.parametrize("undone", [True, False], ids=["undone", "not undone"])
@@ -745,6 +706,65 @@ def test_both_ways_into_postgresql_are_equal(make_storage, converter, kind, meth
         destination.database,
     )
     assert large_objects == "0"
+
+
+@pytest.mark.parametrize("calls", range(2))
+def test_sigterm_while_no_agent_runs_is_answered(make_storage, converter, calls):
+    """Before the agent that looks, and between it and the one that copies; the next run ends right."""
+    source, destination = make_storage("filestorage"), make_storage("sqlite")
+    source.fill(**SMALL)
+    process = converter.start(source, destination)
+    children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    deadline = time.monotonic() + 60
+    caught = re.compile(r"^SigCgt:\s+([0-9a-f]+)$", re.MULTILINE)
+    status = pathlib.Path(f"/proc/{process.pid}/status")
+    while not int(caught.search(status.read_text())[1], 16) >> signal.SIGTERM - 1 & 1:
+        assert process.poll() is None
+    for _call in range(calls):
+        while not children.read_text() and time.monotonic() < deadline:
+            pass
+        while children.read_text():
+            pass
+    process.terminate()
+    assert time.monotonic() < deadline
+    answer = ansible_tasks.result_of(process)
+    assert answer.get("changed") or answer["msg"] == "ended by SIGTERM; run it again."
+    for _try in range(50):
+        done = converter.direct(source, destination)
+        if "is open in process" not in done.get("msg", ""):
+            break
+        time.sleep(0.2)  # what was ended is ending
+    assert not done.get("failed"), done["msg"]
+    assert equal(source, destination)
+
+
+def processes():
+    """Return the user's number of each process."""
+    found = {}
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError):
+            found[path.name] = path.stat().st_uid
+    return found
+
+
+@pytest.mark.parametrize("kind", ["filestorage", "sqlite", "sqlite_history"])
+def test_in_the_background_and_as_the_owner(make_storage, converter, account, kind):
+    """With async and poll, become, and the folder for records of that account."""
+    source, destination = make_storage("filestorage", account=account), make_storage(kind, account=account)
+    source.fill(**SMALL)
+    task = converter.task(source, destination)
+    del task["pyams.zodb.zodbconvert"]["state_dir"]
+    records = pathlib.Path(pwd.getpwnam(account).pw_dir, ".local/state/pyams.zodb")
+    before = set(records.glob("*"))
+    started, again = ansible_tasks.run(converter.folder, [{**task, "async": 100, "poll": 1}, task], user=account)
+    assert (started.get("msg"), started["changed"], started["finished"], again["changed"]) == (None, True, True, False)
+    assert equal(source, destination)
+    made = {*destination.folder.rglob("*"), *records.glob("*")} - before
+    assert len(made) > 5
+    assert {path.owner() for path in made} == {account}
+    # Ansible looks every five seconds whether what it has put there has ended, and then it ends itself.
+    uid = pwd.getpwnam(account).pw_uid
+    until(lambda: uid not in processes().values(), lambda: str(processes()))
 
 
 @pytest.mark.parametrize("number", range(INTERRUPTIONS))

@@ -16,6 +16,16 @@ import sys
 import pytest
 from conftest import User
 
+WRITE = (
+    "import sys, transaction, ZODB.config\n"
+    "with ZODB.config.databaseFromURL(sys.argv[1]).transaction() as connection:\n"
+    "    connection.root.answer = 43\n"
+)
+READ = (
+    "import sys, ZODB.config\n"
+    "with ZODB.config.databaseFromURL(sys.argv[1]).transaction() as connection:\n"
+    "    print(connection.root.answer, connection.root.blob.open().read())\n"
+)
 # A real one where there is one; elsewhere the answer that it would give is all that the script asks for.
 OLD = next(iter(sorted(pathlib.Path.home().glob(".pyenv/versions/3.[89].*/bin/python"))), None)
 
@@ -78,6 +88,12 @@ def test_it_serves_changes_nothing_twice_and_stops(clone, user, address):
         assert first.returncode == 0, first.stdout
         conf = clone / ".quickstart" / "etc" / "pyams" / "zodb.conf"
         assert last_line(first) == f"zodbconn.uri = zconfig://{conf}#main"
+        assert '"verified: full"' in first.stdout
+        facts = re.findall(
+            r"(filestorage|sqlite) \S+: (objects 2, blobs 1, transactions 2, the last one \S+ of \S+)\"", first.stdout
+        )
+        assert [kind for kind, _told in facts] == ["filestorage", "sqlite"]
+        assert facts[0][1] == facts[1][1]
         second = user.run("make", "quickstart", f"ADDRESS={address}", cwd=clone)
         assert second.returncode == 0, second.stdout
         assert second.stdout.splitlines()[-2:] == ["Nothing had to be changed.", last_line(first)]
@@ -106,8 +122,8 @@ def test_a_port_in_use_is_told(clone, user):
     )
 
 
-def test_whoever_runs_the_tests_has_a_copy_of_real_data_served(clone, user, address, place):
-    """If that is root, nobody does it, so that nothing is added to the system."""
+def test_whoever_runs_the_tests_has_a_copy_of_real_data_served_and_converted(clone, user, address, place):
+    """If that is root, nobody does it, so that nothing is added to the system. What is written later comes along."""
     me, accounts = User(user.home, ordinary=False), [account.pw_name for account in pwd.getpwall()]
     before = sorted(pathlib.Path("/etc").glob("*/*zeo-*"))
     data = place / "real"
@@ -121,19 +137,31 @@ def test_whoever_runs_the_tests_has_a_copy_of_real_data_served(clone, user, addr
     )
     subprocess.run([sys.executable, "-c", write, data], check=True)
     subprocess.run(["chmod", "-R", "a+rX", data], check=True)
-    read = (
-        "import sys, ZODB.config\n"
-        "with ZODB.config.databaseFromURL(sys.argv[1]).transaction() as connection:\n"
-        "    print(connection.root.answer, connection.root.blob.open().read())\n"
+    quickstart = clone / ".quickstart"
+    converted = place / "converted.conf"
+    converted.write_text(
+        "%import relstorage\n<zodb main>\n<relstorage>\nread-only true\ncreate-schema false\nkeep-history true\n"
+        f"blob-dir {quickstart}/data/sqlite-blobs\nshared-blob-dir true\n"
+        f"<sqlite3>\ndata-dir {quickstart}/data/sqlite\n</sqlite3>\n</relstorage>\n</zodb>\n",
+        encoding="utf-8",
     )
+    served = quickstart / "etc" / "pyams" / "zodb.conf"
+    run = ["make", "quickstart", "DATA=../real/Data.fs", "BLOBS=../real/blobs", f"ADDRESS={address}"]
+
+    def seen():
+        """Return what the server and what the database have."""
+        for purpose, conf in (("zeo", served), ("relstorage", converted)):
+            (python,) = (quickstart / "venvs").glob(f"{purpose}-2*/bin/python")
+            yield me.run(python, "-c", READ, conf, cwd=user.home).stdout
+
     try:
-        done = me.run(
-            "make", "quickstart", "DATA=../real/Data.fs", "BLOBS=../real/blobs", f"ADDRESS={address}", cwd=clone
-        )
+        done = me.run(*run, cwd=clone)
         assert done.returncode == 0, done.stdout
-        python = clone / ".quickstart" / "venvs" / "zeo-pyams" / "bin" / "python"
-        seen = me.run(python, "-c", read, clone / ".quickstart" / "etc" / "pyams" / "zodb.conf", cwd=user.home)
-        assert seen.stdout == "42 b'blue'\n"
+        assert list(seen()) == ["42 b'blue'\n"] * 2
+        me.run(quickstart / "venvs" / "zeo-pyams" / "bin" / "python", "-c", WRITE, served, cwd=user.home)
+        done = me.run(*run, cwd=clone)
+        assert done.returncode == 0, done.stdout
+        assert list(seen()) == ["43 b'blue'\n"] * 2
     finally:
         me.run("make", "quickstart-stop", cwd=clone)
     assert (clone / ".quickstart").owner() == ("nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name)

@@ -21,6 +21,7 @@ def side(last=T2, objects=10, **more):
         "shared": True,
         "reachable": True,
         "exists": True,
+        "partly": False,
         "error": None,
         "keeps_history": False,
         "history_differs": False,
@@ -228,6 +229,12 @@ def test_the_sentence_for_a_foreign_destination():
             side(exists=None, reachable=False, error="the database does not answer: x"),
             "destination /x: the database does not answer: x",
             id="no answer",
+        ),
+        pytest.param(
+            source_of(),
+            side(exists=False, partly=True, error="there is no folder of blobs /x/blobs."),
+            "destination /x: there is no folder of blobs /x/blobs.",
+            id="objects without the folder of their blobs",
         ),
         pytest.param(
             source_of(),

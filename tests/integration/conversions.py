@@ -1,0 +1,85 @@
+# Copyright: (c) 2026, pyams.zodb contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs zodbconvert on storages of storage_kinds.py, by ansible-playbook or alone, and looks at what it left."""
+
+from __future__ import annotations
+
+import hashlib
+
+import ansible_tasks
+import yaml
+from ansible_collections.pyams.zodb.plugins.modules import zodbconvert
+from storage_servers import VIRTUALENV
+
+SMALL = {"seed": 20261125, "objects": 20, "transactions": 6}
+MORE = {"seed": 20261126, "objects": 10, "transactions": 3}
+
+
+class Converter:
+    """Runs the module, with records in a folder of its own."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def task(self, one, other, check=False, **options):
+        """Return a task that copies from one storage to another."""
+        if one.history and not other.history:
+            options = {"history": "drop", **options}
+        options = {
+            "virtualenv": str(VIRTUALENV),
+            "state_dir": str(self.folder / "records"),
+            "source": one.description,
+            "destination": other.description,
+            **options,
+        }
+        return {"pyams.zodb.zodbconvert": options, "check_mode": check}
+
+    def run(self, *tasks):
+        results = ansible_tasks.run(self.folder, list(tasks))
+        documented = set(yaml.safe_load(zodbconvert.RETURN))
+        for result in results:
+            assert documented <= set(result), result
+        return results
+
+    def start(self, one, other, check=False, **options):
+        """Start the module as a process of its own, without ansible-playbook."""
+        arguments = self.task(one, other, **options)["pyams.zodb.zodbconvert"]
+        return ansible_tasks.start_module(self.folder, zodbconvert, arguments, check)
+
+    def direct(self, one, other, check=False, **options):
+        """Return the result of one run without ansible-playbook."""
+        return ansible_tasks.result_of(self.start(one, other, check, **options))
+
+    def twice(self, source, destination, **options):
+        """Run check, do, check, do; return the second result. The first two agree, and the others do nothing."""
+        results = self.run(*(self.task(source, destination, check, **options) for check in (True, False, True, False)))
+        for result in results:
+            assert result.get("msg") is None, result.get("log")
+        checked, done, *again = results
+        assert [result["changed"] for result in results] == [True, True, False, False]
+        for key in ("state", "method", "transactions", "objects", "blobs", "bytes", "source_last_tid"):
+            assert checked[key] == done[key], key
+        assert done["verified"] == again[0]["verified"] == again[1]["verified"] == "full"
+        assert again[0]["state"] == "equal"
+        return done
+
+
+def fingerprint(*storages):
+    """Return what is in the folders and databases of storages, without logs of servers and what SQLite makes anew."""
+    found = {}
+    for storage in storages:
+        for path in sorted(storage.folder.rglob("*")):
+            # Whoever opens a SQLite database first and closes it last makes and removes its -shm and -wal.
+            if path.is_file() and not path.name.endswith((".log", ".conf", "-shm", "-wal")):
+                status = path.stat()
+                content = hashlib.sha256(path.read_bytes()).digest()
+                found[str(path)] = (status.st_uid, status.st_mode, status.st_mtime_ns, content)
+        if getattr(storage, "database", None):
+            tables = "select relname, pg_relation_size(oid) from pg_class where relowner = 'zodb'::regrole order by 1"
+            found[storage.database] = (storage.server.psql(tables, storage.database), storage.read())
+    return found
+
+
+def equal(source, destination):
+    return source.differences(destination) == {}
