@@ -38,6 +38,12 @@ NOTHING = b"\0" * 8
 HEADER = struct.Struct(">8sQcHHH")  # of a transaction in a FileStorage: tid, length, status, three lengths of texts
 ZEO_PATIENCE = 30  # seconds to wait for a server, at most
 PRIVATE_FOLDERS = []  # for blobs that are fetched
+FENCE_PATIENCE = 30  # seconds to wait for commits that are under way
+# Sessions of a PostgreSQL database, but the one that asks
+SESSIONS = (
+    "FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' "
+    "AND pid <> pg_backend_pid()"
+)
 READ_CACHE = 1  # MB of RelStorage's cache: everything is read once
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)  # of PostgreSQL's binary format
 LARGEST_HASHED = 64 << 20  # bytes of a blob that the server may hold in memory
@@ -729,14 +735,60 @@ class Relational(Storage):
         if self.kind != "postgresql":
             return None
         for _try in range(20):
-            count = self.value(
-                "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() "
-                "AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
-            )
+            count = self.value("SELECT COUNT(*) " + SESSIONS)
             if not count:
                 break
             time.sleep(0.1)  # a session that was just closed is seen for a moment
         return count
+
+    def clients(self):
+        """Return who has a PostgreSQL database open, a line for each session."""
+        lines = (
+            "SELECT string_agg(usename || ' from ' || coalesce(host(client_addr), 'this host') || ', session ' || pid "
+            "|| coalesce(', ' || nullif(application_name, ''), ''), E'\n' ORDER BY pid) "
+        )
+        return (self.value(lines + SESSIONS) or "").splitlines()
+
+    def fences(self):
+        """Return {table: whether it refuses to be written} of a PostgreSQL database."""
+
+        def question(cursor):
+            cursor.execute(
+                "SELECT relname, EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND tgname = 'pyams_zodb_fence') "
+                "FROM pg_class c WHERE relkind = 'r' AND relname IN ('object_state', 'transaction') "
+                "AND relnamespace = current_schema()::regnamespace"
+            )
+            return dict(cursor.fetchall())
+
+        return self.ask(question)
+
+    def fence(self, tables, up):
+        """Have tables of a PostgreSQL database refuse to be written, and end its other sessions; or take that back.
+
+        default_transaction_read_only would not do: RelStorage begins what it writes by READ WRITE. A trigger holds for
+        every role, and the lock that it takes waits for the commits that are under way.
+        """
+        from relstorage.adapters.connmanager import connection_callback
+
+        @connection_callback(application_name="pyams.zodb")
+        def callback(_connection, cursor):
+            cursor.execute(f"SET LOCAL lock_timeout = '{FENCE_PATIENCE}s'")
+            if up:
+                cursor.execute(
+                    "CREATE OR REPLACE FUNCTION pyams_zodb_fence() RETURNS trigger LANGUAGE plpgsql AS "
+                    "'BEGIN RAISE EXCEPTION ''pyams.zodb: this storage is read-only, its site has moved''; END'"
+                )
+            for table in tables:
+                cursor.execute(
+                    f"CREATE TRIGGER pyams_zodb_fence BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table} "
+                    "FOR EACH STATEMENT EXECUTE PROCEDURE pyams_zodb_fence()"
+                    if up
+                    else f"DROP TRIGGER pyams_zodb_fence ON {table}"
+                )
+            if up:  # what only reads would go on with what is old
+                cursor.execute("SELECT pg_terminate_backend(pid) " + SESSIONS + " AND usename = current_user")
+
+        self.database.connmanager.open_and_call(callback)
 
     def versions(self):
         query = {
@@ -1566,6 +1618,28 @@ def _compare_copied(source, destination, oids, full, until):
     return found
 
 
+def fence(request):
+    """Answer with who has a PostgreSQL database open, and have it fenced or not.
+
+    request: storage; up: whether it is to be, null to leave it; do: false only tells.
+    """
+    one = storage(request["storage"])
+    if one.kind != "postgresql":
+        raise Refused(f"storage of the kind {one.kind} has no fence of its own; only one of PostgreSQL has.")
+    one.database = one._database()
+    try:
+        clients, fences = one.clients(), one.fences()
+        up = any(fences.values()) if request["up"] is None else request["up"]
+        tables = [table for table, is_up in fences.items() if is_up != up]
+        if tables and request["do"]:
+            one.fence(tables, up)
+    except Exception as error:  # each driver has exceptions of its own
+        raise Refused(f"the database does not answer as it should: {_first_line(error)}") from None
+    if up and not fences:
+        raise Refused("the database has none of RelStorage's tables.")
+    return {"clients": clients, "changed": bool(tables), "read_only": up}
+
+
 def clear(request):
     """Take everything out of a storage whose last transaction is the one named. request: destination, last_tid."""
     one = storage(request["destination"])
@@ -1588,6 +1662,7 @@ OPERATIONS = {
     "bulk": bulk,
     "catch_up": catch_up,
     "clear": clear,
+    "fence": fence,
 }
 
 

@@ -65,6 +65,33 @@ def _same_place(source, destination):
     return all(files) and os.path.exists(files[1]) and os.path.samefile(*files)
 
 
+def turned(record):
+    """Return the record of a copy as one of the way back: both sides were equal at its end. None if it has no end.
+
+    What the source had packed away is left out: of the way back, that is the destination.
+    """
+    if record["phase"] != "proven" or record["verified"] == "none" or record["extra"]:
+        return None
+    return {
+        **record,
+        "source": record["destination"],
+        "destination": record["source"],
+        "start": record["destination_last"],
+        "end": record["destination_last"],
+        "source_inode": None,
+        "source_objects": record["destination_objects"],
+        "destination_last": record["end"],
+        "destination_objects": record["source_objects"],
+    }
+
+
+def newest(own, opposite):
+    """Return the record to go by: the pair's own, unless a proven copy of the way back has a later end."""
+    if own is None or opposite is None:
+        return own or opposite
+    return opposite if own["phase"] == "proven" and opposite["end"] > own["end"] else own
+
+
 def by_record(source, destination, record, verify, keep_extra):
     """Return the Decision that a record allows without a comparison, None if there has to be one."""
     if destination["last_tid"] == NONE:

@@ -52,11 +52,26 @@ def listening_tcp(text):
         if len(fields) < 10 or fields[3] != "0A":
             continue
         address, port = fields[1].split(":")
-        # 32-bit words, each in the byte order of the machine
-        words = [int(address[at : at + 8], 16) for at in range(0, len(address), 8)]
-        packed = b"".join(struct.pack("<I" if sys.byteorder == "little" else ">I", word) for word in words)
-        ip = ipaddress.ip_address(packed)
-        found.append((getattr(ip, "ipv4_mapped", None) or ip, int(port, 16), int(fields[9])))
+        found.append((_ip(address), int(port, 16), int(fields[9])))
+    return found
+
+
+def _ip(address):
+    # 32-bit words, each in the byte order of the machine
+    words = [int(address[at : at + 8], 16) for at in range(0, len(address), 8)]
+    packed = b"".join(struct.pack("<I" if sys.byteorder == "little" else ">I", word) for word in words)
+    ip = ipaddress.ip_address(packed)
+    return getattr(ip, "ipv4_mapped", None) or ip
+
+
+def connected_tcp(text):
+    """Return [(local port, IP address of the other side, its port)] of the connections in /proc/net/tcp or tcp6."""
+    found = []
+    for line in text.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) >= 10 and fields[3] == "01":
+            local, remote = (field.split(":") for field in fields[1:3])
+            found.append((int(local[1], 16), _ip(remote[0]), int(remote[1], 16)))
     return found
 
 
@@ -264,6 +279,20 @@ def listeners():
     """Return ([(IP address, port, inode)], {path: inode}) of what listens on this host."""
     tcp = listening_tcp(text("/proc/net/tcp")) + listening_tcp(text("/proc/net/tcp6"))
     return tcp, {_place(path): inode for path, inode in listening_unix(text("/proc/net/unix")).items()}
+
+
+def connected(address):
+    """Return a line for each connection to a server of this host; without its own sockets there is nothing to see.
+
+    address: host:port, or the path of a socket, of which the other side has no name.
+    """
+    host, port = listen_address(address)
+    if host == "unix":
+        lines = (line.split(None, 7) for line in text("/proc/net/unix").splitlines()[1:])
+        count = sum(1 for fields in lines if len(fields) == 8 and fields[7] == port and fields[5] == "03")
+        return [f"a process of this host, over {port}"] * count
+    both = connected_tcp(text("/proc/net/tcp")) + connected_tcp(text("/proc/net/tcp6"))
+    return [f"{ip} port {remote}" for local, ip, remote in both if local == port]
 
 
 def _place(path):

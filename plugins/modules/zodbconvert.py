@@ -87,6 +87,12 @@ options:
         so, a playbook that is run again cannot empty the site that it made.
       - Without effect where nothing is to be copied, or the destination is empty.
     type: str
+  pack_lock:
+    description:
+      - Path of a file that is locked (C(flock)) while anything is copied, so that packs of the source are held off.
+        That of the role P(pyams.zodb.zeo_server#role) is C(Data.fs.pack-lock). Made if missing. Refused while another
+        job has it.
+    type: path
   state_dir:
     description:
       - Path of the folder for records, which make it fast to see that there is nothing to do. They hold no secrets.
@@ -148,6 +154,13 @@ why:
   returned: always
   type: str
   sample: a comparison of both sides found no difference.
+proven:
+  description: >-
+    Id of the source's last transaction up to which the destination is proven, at the end, by a record. Null if there is
+    no record that fits.
+  returned: always
+  type: str
+  sample: "0x040d3e96076b6299"
 method:
   description: >-
     How it was copied: V(zodbconvert), by RelStorage's script; V(bulk), in one transaction; or V(catch_up), by our own
@@ -259,6 +272,7 @@ ARGUMENTS = {
     "history": {"type": "str", "choices": ["keep", "drop"], "default": "keep"},
     "extra": {"type": "str", "choices": ["keep", "refuse"], "default": "refuse"},
     "clear": {"type": "str"},
+    "pack_lock": {"type": "path"},
     "state_dir": {"type": "path", "default": "~/.local/state/pyams.zodb"},
     "log_path": {"type": "path"},
 }
@@ -281,6 +295,7 @@ class Conversion:
         self.revisions_left = None
         self.duration = 0.0
         self.verified = "none"
+        self.proven = None
         self.state = self.why = self.method_why = None
 
     def probe(self):
@@ -323,6 +338,8 @@ class Conversion:
             self._decide_by_comparison(source, destination, clear, emptied)
             return
         self.decision = decision
+        if decision.proven and self.record["verified"] != "none":
+            self.proven = self.record["end"]
         if decision.state in ("equal", "extra"):
             self.verified, self.extra = self.record["verified"], self.record["extra"]
         elif decision.state == "behind":
@@ -481,7 +498,7 @@ class Conversion:
     def act(self):
         """Carry it out and prove it. Raises Refused and Failed; a next run then goes on or starts over."""
         os.makedirs(self.params["state_dir"], mode=0o700, exist_ok=True)
-        with self._alone():
+        with self._alone(), self._no_packs():
             self._unchanged()
             began = time.monotonic()
             self._copy()
@@ -527,6 +544,7 @@ class Conversion:
         return {
             "state": self.state,
             "why": self.why,
+            "proven": self.proven,
             "method": self.method,
             "method_why": self.method_why,
             **self.copied,
@@ -540,13 +558,18 @@ class Conversion:
             "log": list(self.agent.lines) if self.agent else [],
         }
 
-    def _record_path(self):
-        both = "\n".join(self.sides[role]["identity"] for role in ("source", "destination"))
+    def _record_path(self, *roles):
+        both = "\n".join(self.sides[role]["identity"] for role in roles or ("source", "destination"))
         return os.path.join(self.params["state_dir"], hashlib.sha256(both.encode()).hexdigest()[:32] + ".json")
 
     def _read_record(self):
+        own, opposite = self._load(self.record_path), self._load(self._record_path("destination", "source"))
+        return _conversion.newest(own, opposite and _conversion.turned(opposite))
+
+    @staticmethod
+    def _load(path):
         try:
-            with open(self.record_path, encoding="utf-8") as file:
+            with open(path, encoding="utf-8") as file:
                 record = json.load(file)
         except (OSError, ValueError):
             return None
@@ -575,6 +598,7 @@ class Conversion:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, self.record_path)
+        self.proven = record["end"] if phase == "proven" and self.verified != "none" else None
 
     @contextlib.contextmanager
     def _alone(self):
@@ -594,6 +618,32 @@ class Conversion:
                 yield
             finally:
                 self.agent.stop()
+
+    @contextlib.contextmanager
+    def _no_packs(self):
+        """Hold the lock of the source's packs, as zodb-pack takes it."""
+        path = self.params["pack_lock"]
+        if not path:
+            yield
+            return
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise Refused(f"pack_lock {path} cannot be opened: {error.strerror}.") from None
+        try:
+            if os.geteuid() == 0:  # or those who pack could not open what is made here
+                folder = os.stat(os.path.dirname(path))
+                os.fchown(handle, folder.st_uid, folder.st_gid)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise Refused(
+                    f"pack_lock {path} is held, the source is being packed; wait until that ends, and run it again."
+                ) from None
+            self.agent.inherited = [*self.agent.inherited, handle]
+            yield
+        finally:
+            os.close(handle)
 
     def _unchanged(self):
         """Refuse what another run has changed since this one looked."""

@@ -512,6 +512,38 @@ def test_another_run_is_not_disturbed(make_storage, converter):
     assert converter.direct(source, destination)["changed"]
 
 
+def test_packs_are_held_off(make_storage, converter, account):
+    """Where root copies, those who pack must be able to take the lock afterwards."""
+    source, destination = make_storage("filestorage", account=account), make_storage("sqlite")
+    source.fill(**SMALL)
+    lock = source.folder / "Data.fs.pack-lock"
+    assert converter.direct(source, destination, check=True, pack_lock=str(lock))["changed"]
+    assert not lock.exists()
+    assert converter.direct(source, destination, pack_lock=str(lock))["changed"]
+    assert (lock.owner(), lock.stat().st_mode & 0o777) == (account, 0o600)
+    source.fill(**MORE)
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert converter.direct(source, destination, pack_lock=str(lock))["msg"] == (
+            f"pack_lock {lock} is held, the source is being packed; wait until that ends, and run it again."
+        )
+    assert converter.direct(source, destination, pack_lock=str(lock))["changed"]
+
+
+def test_what_was_written_since_is_copied_back(make_storage, converter):
+    """The record of the copy proves the way back, also out of a storage that keeps no history."""
+    source, destination = make_storage("filestorage"), make_storage("sqlite")
+    source.fill(**SMALL)
+    assert converter.direct(source, destination)["changed"]
+    destination.fill(**MORE)
+    done = converter.direct(destination, source)
+    assert (done.get("msg"), done["state"], done["method"]) == (None, "behind", "catch_up")
+    assert destination.differences(source) == {}
+    source.fill(**MORE)
+    assert converter.direct(source, destination)["state"] == "behind"
+    assert equal(source, destination)
+
+
 def test_a_password_is_nowhere(make_storage, converter):
     source, destination = make_storage("filestorage"), make_storage("postgresql")
     source.fill(**SMALL, undo_creation=False)

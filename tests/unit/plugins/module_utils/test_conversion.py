@@ -103,6 +103,38 @@ def test_by_record(given, expected):
     assert decision is None or decision.proven is (decision.state != "empty")
 
 
+def test_the_record_of_a_copy_is_one_of_the_way_back():
+    """The site has moved to /x and written there, /s stayed as it was."""
+    back = _conversion.turned(record_of())
+    decision = _conversion.by_record(side(T4, 12), source_of(T2), back, "full", False)
+    assert (decision.state, decision.start, decision.proven) == ("behind", T2, True)
+    assert _conversion.by_record(side(T4, 12), source_of(T3), back, "full", False) is None
+
+
+@pytest.mark.parametrize(
+    "record",
+    [record_of(phase="copying"), record_of(verified="none"), record_of(extra=1)],
+    ids=["cut off", "unproven", "extra"],
+)
+def test_what_is_not_proven_is_no_record_of_the_way_back(record):
+    assert _conversion.turned(record) is None
+
+
+@pytest.mark.parametrize(
+    ("own", "opposite", "expected"),
+    [
+        pytest.param(None, None, None, id="none"),
+        pytest.param(record_of(), None, "own", id="own"),
+        pytest.param(None, record_of(), "opposite", id="of the way back"),
+        pytest.param(record_of(), record_of(end=T3), "opposite", id="the later one"),
+        pytest.param(record_of(end=T3), record_of(), "own", id="own, later"),
+        pytest.param(record_of(phase="copying"), record_of(end=T3), "own", id="what was cut off hides the other"),
+    ],
+)
+def test_newest(own, opposite, expected):
+    assert _conversion.newest(own, opposite) is {None: None, "own": own, "opposite": opposite}[expected]
+
+
 UNDECIDED = "have another revision than the source, which keeps no history to tell whether it was its own"
 # state and start, or the sentence of a refusal
 BY_COMPARISON = [

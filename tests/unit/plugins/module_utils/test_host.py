@@ -85,6 +85,11 @@ def test_listening_tcp():
     assert _host.listening_tcp("") == []
 
 
+def test_connected_tcp():
+    assert _host.connected_tcp(TCP) == [(8100, ip("127.0.0.1"), 36610)]
+    assert _host.connected_tcp(TCP6) == []
+
+
 def test_listening_unix():
     assert _host.listening_unix(UNIX) == {"/run/zeo-pyams/zeo.sock": 33432, "/srv/with space/sock": 35572}
 
