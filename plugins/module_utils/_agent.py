@@ -139,6 +139,7 @@ class Storage:
     keeps_history = None
     history_differs = False  # from what the description says
     undone = False  # whether records() passed an object whose creation was undone
+    counts_others = False  # whether others is wanted: a site's own sessions come and go, and would be waited for
     others = None  # see sessions(); counted before the storage is opened
     no_folder = None  # of blobs: a sentence, if it is missing
 
@@ -559,7 +560,7 @@ class Relational(Storage):
         except Exception as error:  # each driver has exceptions of its own
             raise Unreachable(f"the database does not answer: {_first_line(error)}") from None
         tables = {table.lower() for table in tables}
-        self.others = self.sessions()  # before this process has more of them
+        self.others = self.sessions() if self.counts_others else None  # before this process has more of them
         if "object_state" not in tables:
             # Some of RelStorage's may have been made by one who was killed.
             tables = {table for table in tables if not table.startswith(("pg_", "sql_", "sqlite_"))}
@@ -1269,7 +1270,9 @@ def side(one):
 
 def inspect(request):
     """Answer with what both sides are. request: source, destination."""
-    return {name: side(storage(request[name])) for name in ("source", "destination")}
+    source, destination = storage(request["source"]), storage(request["destination"])
+    destination.counts_others = True
+    return {"source": side(source), "destination": side(destination)}
 
 
 def look(request):
