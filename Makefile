@@ -45,7 +45,7 @@ molecule: tools hosts   ## The roles on test hosts: make molecule [SCENARIO=zeo_
 cost: tools hosts       ## How often an unchanged run touches a host
 	@.venv/bin/python tests/run.py cost
 
-bench: tools hosts      ## What a run costs, as ratios
+bench: storages hosts   ## What a run costs, as ratios
 	@.venv/bin/python tests/run.py bench
 
 soak: storages hosts    ## The scenarios and integration tests with the large numbers

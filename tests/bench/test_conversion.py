@@ -19,12 +19,8 @@ import tempfile
 import time
 
 import pytest
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "integration"))
-
-import storage_kinds  # noqa: E402
-from storage_servers import VIRTUALENV, Certificates, PostgreSQL  # noqa: E402
+import storage_kinds
+from storage_servers import VIRTUALENV, Certificates, PostgreSQL
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "1"))
 OBJECTS = int(os.environ.get("BENCH_OBJECTS", "20000"))
