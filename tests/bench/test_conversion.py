@@ -120,8 +120,9 @@ def test_into_postgresql(bench):
 
 @pytest.mark.parametrize("kind", ["sqlite", "filestorage"])
 def test_by_the_script(bench, kind):
-    found = [
-        (bench.script(bench.storage(kind)), bench.module(bench.storage(kind), verify="fast")[0]) for _ in range(ROUNDS)
-    ]
-    script, module = (statistics.median(times) for times in zip(*found))
+    found = {"script": [], "module": []}
+    for _round in range(ROUNDS):
+        found["script"].append(bench.script(bench.storage(kind)))
+        found["module"].append(bench.module(bench.storage(kind), verify="fast")[0])
+    script, module = (statistics.median(times) for times in found.values())
     tell(f"full copy with verify: fast ÷ the bare script, into {kind}", f"{module / script:.2f}")
