@@ -498,11 +498,15 @@ class Conversion:
     def act(self):
         """Carry it out and prove it. Raises Refused and Failed; a next run then goes on or starts over."""
         os.makedirs(self.params["state_dir"], mode=0o700, exist_ok=True)
-        with self._alone(), self._no_packs():
-            self._unchanged()
-            began = time.monotonic()
-            self._copy()
-            self.duration = time.monotonic() - began
+        with self._alone() as alone, self._no_packs() as packs:
+            self.agent.start([alone, *packs])
+            try:
+                self._unchanged()
+                began = time.monotonic()
+                self._copy()
+                self.duration = time.monotonic() - began
+            finally:
+                self.agent.stop()
 
     def _copy(self):
         source, destination = self.sides["source"], self.sides["destination"]
@@ -602,7 +606,7 @@ class Conversion:
 
     @contextlib.contextmanager
     def _alone(self):
-        """Keep other runs away from the destination until this one and its agents have ended."""
+        """Keep other runs away from the destination, by the lock of the descriptor that it yields."""
         identity = self.sides["destination"]["identity"]
         name = hashlib.sha256(identity.encode()).hexdigest()[:32] + ".lock"
         with open(os.path.join(self.params["state_dir"], name), "w", encoding="utf-8") as file:
@@ -613,18 +617,14 @@ class Conversion:
                     f"destination {self.sides['destination']['name']}: another run is copying into it; wait until "
                     "that ends."
                 ) from None
-            self.agent.start([file.fileno()])
-            try:
-                yield
-            finally:
-                self.agent.stop()
+            yield file.fileno()
 
     @contextlib.contextmanager
     def _no_packs(self):
-        """Hold the lock of the source's packs, as zodb-pack takes it."""
+        """Hold the lock of the source's packs, as zodb-pack takes it; yield its descriptors, none or one."""
         path = self.params["pack_lock"]
         if not path:
-            yield
+            yield []
             return
         try:
             handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -640,8 +640,7 @@ class Conversion:
                 raise Refused(
                     f"pack_lock {path} is held, the source is being packed; wait until that ends, and run it again."
                 ) from None
-            self.agent.inherited = [*self.agent.inherited, handle]
-            yield
+            yield [handle]
         finally:
             os.close(handle)
 
