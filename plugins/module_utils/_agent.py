@@ -104,9 +104,7 @@ def section(place):
         with open(place["file"], encoding="utf-8") as file:
             found, _handlers = ZConfig.loadConfigFile(schema, file)
     except (ImportError, ZConfig.SchemaResourceError) as error:
-        raise Refused(
-            f"the virtualenv lacks a package that the storage needs ({_first_line(error)}); install it there."
-        ) from None
+        raise Refused(_lacks(error)) from None
     except ZConfig.ConfigurationError as error:
         raise Refused(f"ZConfig does not accept it: {_first_line(error)}") from None
     except UnicodeDecodeError:
@@ -884,6 +882,10 @@ def _first_line(error):
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
+def _lacks(error):
+    return f"the virtualenv lacks a package that the storage needs ({_first_line(error)}); install it there."
+
+
 def _status(transaction):
     """Return a transaction's status as text: ZEO hands out bytes."""
     status = transaction.status
@@ -1070,11 +1072,11 @@ def _merged(ones, others):
 
 def _equal(one, other, full):
     if isinstance(other, Digest):
-        return one is not None and _sha256(one) == other
+        return one is not None and _sha256([one]) == other
     return one == other if full or one is None or other is None else len(one) == len(other)
 
 
-def _sha256(*pieces):
+def _sha256(pieces):
     import hashlib
 
     made = hashlib.sha256()
@@ -1098,14 +1100,12 @@ def _same(found, source, destination, oid, one, other, full):
 def _equal_blobs(source, destination, oid, tid, full):
     if not full and not (source.shared and destination.shared):
         return True  # to ask for the length would fetch the blob
-    one, digest = source.blob(oid, tid), destination.blob_digest(oid, tid) if full else None
-    if one and digest:
-        try:
-            return _sha256(*pieces_of(one)) == digest
-        finally:
-            source.release(one)
-    other = destination.blob(oid, tid)
+    one, other = source.blob(oid, tid), None
     try:
+        digest = destination.blob_digest(oid, tid) if full else None
+        if one and digest:
+            return _sha256(pieces_of(one)) == digest
+        other = destination.blob(oid, tid)
         if one is None or other is None or os.path.getsize(one) != os.path.getsize(other):
             return False
         if not full:
@@ -1166,7 +1166,7 @@ def _digest(state, full):
 
     if state is None:
         return None
-    return is_blob_record(state), _sha256(state) if full else len(state)
+    return is_blob_record(state), _sha256([state]) if full else len(state)
 
 
 def _about(transaction, extension):
@@ -1696,7 +1696,7 @@ def _answer(request):
     except Refused as refusal:
         return {"refused": str(refusal)}
     except ImportError as error:
-        return {"refused": f"the virtualenv lacks a package that the storage needs ({error}); install it there."}
+        return {"refused": _lacks(error)}
     except OSError as error:
         return {"refused": f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}."}
 

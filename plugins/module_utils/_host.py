@@ -46,33 +46,30 @@ def listen_address(address):
 
 def listening_tcp(text):
     """Return [(IP address, port, inode)] of the listening sockets in /proc/net/tcp or tcp6."""
-    found = []
-    for line in text.splitlines()[1:]:
-        fields = line.split()
-        if len(fields) < 10 or fields[3] != "0A":
-            continue
-        address, port = fields[1].split(":")
-        found.append((_ip(address), int(port, 16), int(fields[9])))
-    return found
-
-
-def _ip(address):
-    # 32-bit words, each in the byte order of the machine
-    words = [int(address[at : at + 8], 16) for at in range(0, len(address), 8)]
-    packed = b"".join(struct.pack("<I" if sys.byteorder == "little" else ">I", word) for word in words)
-    ip = ipaddress.ip_address(packed)
-    return getattr(ip, "ipv4_mapped", None) or ip
+    return [(*_end(local), int(inode)) for local, _remote, inode in _tcp(text, "0A")]
 
 
 def connected_tcp(text):
     """Return [(local port, IP address of the other side, its port)] of the connections in /proc/net/tcp or tcp6."""
-    found = []
+    return [(_end(local)[1], *_end(remote)) for local, remote, _inode in _tcp(text, "01")]
+
+
+def _tcp(text, state):
+    """Yield (local end, other end, inode) of the sockets in a state, as they stand there."""
     for line in text.splitlines()[1:]:
         fields = line.split()
-        if len(fields) >= 10 and fields[3] == "01":
-            local, remote = (field.split(":") for field in fields[1:3])
-            found.append((int(local[1], 16), _ip(remote[0]), int(remote[1], 16)))
-    return found
+        if len(fields) >= 10 and fields[3] == state:
+            yield fields[1], fields[2], fields[9]
+
+
+def _end(field):
+    """Return (IP address, port)."""
+    address, port = field.split(":")
+    # 32-bit words, each in the byte order of the machine
+    words = [int(address[at : at + 8], 16) for at in range(0, len(address), 8)]
+    packed = b"".join(struct.pack("<I" if sys.byteorder == "little" else ">I", word) for word in words)
+    ip = ipaddress.ip_address(packed)
+    return getattr(ip, "ipv4_mapped", None) or ip, int(port, 16)
 
 
 def listening_unix(text):
@@ -275,6 +272,12 @@ def process(pid):
     }
 
 
+def named(pid):
+    """Return a process as sentences name it: its number, and its unit or program."""
+    about = process(pid)
+    return f"process {pid} ({about['unit'] or about['program']})"
+
+
 def listeners():
     """Return ([(IP address, port, inode)], {path: inode}) of what listens on this host."""
     tcp = listening_tcp(text("/proc/net/tcp")) + listening_tcp(text("/proc/net/tcp6"))
@@ -370,6 +373,11 @@ def lockers(paths):
             found[status.st_ino] = (os.major(status.st_dev), os.minor(status.st_dev))
     held = locks(text("/proc/locks"))
     return sorted({pid for pid, *device, inode in held if found.get(inode) == tuple(device) and pid != os.getpid()})
+
+
+def sqlite_lockers(folder):
+    """Return the pids of the other processes that have RelStorage's SQLite database in a folder open."""
+    return lockers([os.path.join(folder, name) for name in ("main.sqlite3", "main.sqlite3-shm")])
 
 
 def _locker(path, status):

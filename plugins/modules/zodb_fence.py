@@ -68,8 +68,6 @@ clients:
   sample: ["pyams from 10.0.0.7, session 4242, RS: Store"]
 """
 
-import os
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pyams.zodb.plugins.module_utils import _agent_run, _host, _storage
 
@@ -87,11 +85,10 @@ def look(kind, options):
     if kind == "filestorage":
         pids = [_host.lock_holder(options["path"] + ".lock")[1]]
     elif kind == "sqlite":
-        pids = _host.lockers([os.path.join(options["data_dir"], name) for name in ("main.sqlite3", "main.sqlite3-shm")])
+        pids = _host.sqlite_lockers(options["data_dir"])
     else:
         pids = []
-    programs = [_host.process(pid) for pid in pids if pid]
-    return [f"process {one['pid']} ({one['unit'] or one['program']})" for one in programs]
+    return [_host.named(pid) for pid in pids if pid]
 
 
 def main():

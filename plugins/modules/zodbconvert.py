@@ -434,12 +434,11 @@ class Conversion:
         if destination["kind"] == "filestorage":
             held, pid = _host.lock_holder(path + ".lock")
             if held:
-                program = _host.process(pid)
-                which = f"process {pid} ({program['unit'] or program['program']})" if pid else "another process"
+                which = _host.named(pid) if pid else "another process"
                 raise Refused(f"destination {name} is open in {which}; stop that first.")
             folders = [os.path.dirname(path)]
         elif destination["kind"] == "sqlite":
-            users = _host.lockers([os.path.join(path, file) for file in ("main.sqlite3", "main.sqlite3-shm")])
+            users = _host.sqlite_lockers(path)
             if users:
                 raise Refused(f"destination {name} is open in process {users[0]}; stop that first.")
             folders = [path]
