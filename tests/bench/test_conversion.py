@@ -9,7 +9,6 @@ BENCH_ROUNDS is how often each work is repeated (1), the medians count; BENCH_OB
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import statistics
@@ -18,13 +17,15 @@ import sys
 import tempfile
 import time
 
+import ansible_tasks
 import pytest
 import storage_kinds
+from ansible_collections.pyams.zodb.plugins.modules import zodbconvert
+from conversions import Converter
 from storage_servers import VIRTUALENV, Certificates, PostgreSQL
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "1"))
 OBJECTS = int(os.environ.get("BENCH_OBJECTS", "20000"))
-MODULE = "ansible_collections.pyams.zodb.plugins.modules.zodbconvert"
 # Runs a command, and prints its seconds and the KiB that its largest process took.
 MEASURED = """
 import resource, subprocess, sys, time
@@ -68,17 +69,9 @@ class Bench:
 
     def module(self, destination, record="records", **options):
         """Return (seconds, MiB) of the module."""
-        arguments = {
-            "virtualenv": str(VIRTUALENV),
-            "state_dir": str(self.folder / record),
-            "source": self.source.description,
-            "destination": destination.description,
-            "history": "drop",
-            **options,
-        }
-        file = self.folder / "arguments.json"
-        file.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
-        return measured(sys.executable, "-m", MODULE, file)
+        options["state_dir"] = str(self.folder / record)
+        task = Converter(self.folder).task(self.source, destination, **options)
+        return measured(*ansible_tasks.module_command(self.folder, zodbconvert, task["pyams.zodb.zodbconvert"]))
 
 
 @pytest.fixture(scope="module")

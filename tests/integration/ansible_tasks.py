@@ -56,13 +56,17 @@ def run(folder, tasks, *arguments, user=None, prefix=()):
     return [task["hosts"]["localhost"] for task in plays[0]["tasks"]]
 
 
-def start_module(folder, module, arguments, check=False):
-    """Start a module as a process of its own, without ansible-playbook."""
+def module_command(folder, module, arguments, check=False):
+    """Return the command that runs a module as a process of its own, without ansible-playbook."""
     file = folder / "arguments.json"
     file.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check}}))
-    return subprocess.Popen(
-        [sys.executable, "-m", module.__name__, file], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return [sys.executable, "-m", module.__name__, file]
+
+
+def start_module(folder, module, arguments, check=False):
+    """Start a module so."""
+    command = module_command(folder, module, arguments, check)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def result_of(process):
