@@ -906,7 +906,7 @@ def _versions():
 
 
 def info(request):
-    """Answer with the facts of one storage. request: storage (see section), exact."""
+    """Answer with the facts of one storage. request: storage (see section), exact, references: to be followed."""
     answer = dict.fromkeys(FACTS)
     answer["versions"] = {**_versions(), "server": None, "driver": None}
     try:
@@ -923,7 +923,7 @@ def info(request):
 
 FACTS = (
     *("kind", "reachable", "exists", "error", "path", "blob_dir", "last_tid", "objects", "bytes", "keeps_history"),
-    *("transactions", "packed", "blobs", "blob_bytes", "index", "versions"),
+    *("transactions", "packed", "blobs", "blob_bytes", "index", "versions", "dangling"),
 )
 
 
@@ -941,6 +941,8 @@ def _facts(one, exact):
         "blobs": blobs,
         "blob_bytes": size,
         "index": one.index() if one.kind == "filestorage" else None,
+            if request["references"]:
+                answer["dangling"] = _dangling(one)
         "versions": {**_versions(), "server": None, "driver": None, **one.versions()},
     }
 
@@ -972,6 +974,33 @@ class Comparison:
         if kind in ("missing", "stale"):
             self.begin(tid)
         elif kind == "newer":
+def _dangling(one):
+    """Return the references to objects that are not there: how many objects those are, and of the first ones each
+    with one that refers to it.
+
+    References are found without loading a class. Weak ones, and those to other databases, are left out.
+    """
+    from BTrees.QQBTree import QQBTree, QQTreeSet, difference
+    from ZODB.serialize import referencesf
+    from ZODB.utils import p64, u64
+
+    # Ten times smaller than Python's own.
+    there, named = QQTreeSet(), QQBTree()
+    progress = Progress("looked for references in", one.count())
+    for oid, _tid, state in one.records():
+        progress.step()
+        referrer = u64(oid)
+        there.insert(referrer)
+        for reference in referencesf(state):
+            named.insert(u64(reference), referrer)  # the first one stays
+    missing = difference(named, there)
+    first = itertools.islice(missing.items(), 5)
+    return {
+        "count": len(missing),
+        "first": [{"oid": number(p64(oid)), "referrer": number(p64(referrer))} for oid, referrer in first],
+    }
+
+
             self.newer_first = min(filter(None, (self.newer_first, tid)))
         elif kind == "extra":
             self.extra_last = max(self.extra_last or tid, tid)

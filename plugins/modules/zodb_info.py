@@ -41,6 +41,11 @@ options:
     type: str
     choices: [exact, fast]
     default: exact
+  references:
+    description:
+      - Whether to look for references to objects that are not there, RV(dangling). Reads every current object.
+    type: bool
+    default: false
 seealso:
   - module: pyams.zodb.zodbconvert
 author:
@@ -66,6 +71,15 @@ EXAMPLES = r"""
         server: 127.0.0.1:8100
         storage: pyams
   register: asked
+
+- name: Look for references to objects that are not there
+  pyams.zodb.zodb_info:
+    virtualenv: /opt/zodb/zeo-pyams
+    references: true
+    storage:
+      filestorage:
+        path: /var/lib/zodb/pyams/pyams/Data.fs
+  register: read
 
 - name: Stop unless the server serves that file
   ansible.builtin.assert:
@@ -169,6 +183,25 @@ index:
   returned: always
   type: str
   sample: current
+dangling:
+  description: >-
+    References to objects that are not there, at which an application would get a C(POSKeyError). Weak references and
+    those to other databases are left out. Null without O(references).
+  returned: always
+  type: dict
+  contains:
+    count:
+      description: Number of objects that are referred to and not there.
+      returned: always
+      type: int
+      sample: 0
+    first:
+      description: >-
+        The first five of them, each as C(oid) with the C(referrer), one of the objects that refer to it.
+      returned: always
+      type: list
+      elements: dict
+      sample: [{"oid": "0x0000000000000c01", "referrer": "0x00000000000000a4"}]
 lock:
   description: Who has a FileStorage open for writing. Null for others.
   returned: always
@@ -242,13 +275,19 @@ ARGUMENTS = {
     "storage": {"type": "dict", "required": True, "options": _storage.argument_spec()},
     "virtualenv": {"type": "path", "required": True},
     "count": {"type": "str", "choices": ["exact", "fast"], "default": "exact"},
+    "references": {"type": "bool", "default": False},
 }
 
 
 def facts(params):
     """Return the documented result. Raises Refused and Failed."""
     agent = _agent_run.Agent(params["virtualenv"], [params["storage"]])
-    found = agent.ask("info", storage=_agent_run.place(params["storage"]), exact=params["count"] == "exact")
+    found = agent.ask(
+        "info",
+        storage=_agent_run.place(params["storage"]),
+        exact=params["count"] == "exact",
+        references=params["references"],
+    )
     found["error"] = found["error"] and agent.mask(found["error"])
     return {
         # A result called path would make Ansible add that file's owner and mode.

@@ -68,6 +68,20 @@ def test_a_filestorage(tmp_path, filled):
     assert fingerprint(filled) == before
 
 
+@pytest.mark.parametrize("kind", ["filestorage", "zeo", "sqlite", "postgresql_history"])
+def test_references_to_what_is_not_there(tmp_path, make_storage, kind):
+    storage = make_storage(kind)
+    storage.fill(**SMALL, undo_creation=False)
+    assert info(tmp_path, storage.description)["dangling"] is None
+    assert info(tmp_path, storage.description, references=True)["dangling"] == {"count": 0, "first": []}
+    if kind == "zeo":
+        return
+    (lost,) = storage.plant("missing")
+    dangling = info(tmp_path, storage.description, references=True)["dangling"]
+    assert (dangling["count"], [one["oid"] for one in dangling["first"]]) == (1, ["0x" + lost])
+    assert dangling["first"][0]["referrer"] != "0x" + lost
+
+
 def test_a_filestorage_that_a_server_has_open(tmp_path, make_storage):
     storage = make_storage("zeo")
     storage.fill(**SMALL)
@@ -219,8 +233,9 @@ def test_the_examples(tmp_path, make_storage):
     text = zodb_info.EXAMPLES
     for there, here in places.items():
         text = text.replace(there, here)
-    served, asked, compared = ansible_tasks.run(tmp_path, yaml.safe_load(text))
+    served, asked, read, compared = ansible_tasks.run(tmp_path, yaml.safe_load(text))
     assert served["last_tid"] == asked["last_tid"] == "0x" + last
+    assert read["dangling"]["count"] == 0
     assert not compared.get("failed"), compared
 
 
