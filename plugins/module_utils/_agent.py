@@ -14,6 +14,7 @@ object is unpickled. Transaction and object ids are texts of 16 hexadecimal digi
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import itertools
 import json
@@ -41,6 +42,7 @@ PRIVATE_FOLDERS = []  # for blobs that are fetched
 FENCE_PATIENCE = 30  # seconds to wait for commits that are under way
 # Sessions of a PostgreSQL database, but the one that asks
 SESSIONS = (
+LOCKS = []  # descriptors of the files that are locked until this process ends
     "FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' "
     "AND pid <> pg_backend_pid()"
 )
@@ -1726,9 +1728,28 @@ def _answer(request):
         return {"refused": str(refusal)}
     except ImportError as error:
         return {"refused": _lacks(error)}
+def lock(request):
+    """Lock a file, made if it is missing, until this process ends; answer whether nobody else has it locked.
+
+    request: path. Who works holds the lock, so that it outlives a module that is killed.
+    """
+    path = request["path"]
+    handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    LOCKS.append(handle)
+    if os.geteuid() == 0:  # or those whose folder it is could not open what is made here
+        folder = os.stat(os.path.dirname(path))
+        os.fchown(handle, folder.st_uid, folder.st_gid)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return {"locked": False}
+    return {"locked": True}
+
+
     except OSError as error:
         return {"refused": f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}."}
 
 
 if __name__ == "__main__":
     main()
+    "lock": lock,

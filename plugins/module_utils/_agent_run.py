@@ -58,9 +58,7 @@ class Agent:
     def mask(self, text):
         return _storage.mask(text, self.secrets)
 
-    def start(self, inherited=()):
-        """Start the process anew. inherited: descriptors that it keeps open, of locks."""
-        self.stop()
+    def _start(self):
         source = importlib.util.find_spec(_agent.__name__).loader.get_source(_agent.__name__)
         libc = ctypes.CDLL(None)
         self.process = subprocess.Popen(
@@ -68,7 +66,6 @@ class Agent:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            pass_fds=inherited,
             preexec_fn=lambda: libc.prctl(_TERMINATE_WITH_PARENT, signal.SIGTERM),
         )
         self.logged = threading.Thread(target=self._follow, args=(self.process.stderr,), daemon=True)
@@ -90,7 +87,7 @@ class Agent:
     def ask(self, operation, **request):
         """Return the agent's answer. Raises Failed."""
         if self.process is None:
-            self.start()
+            self._start()
         try:
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.write(json.dumps({"operation": operation, **request}).encode() + b"\n")

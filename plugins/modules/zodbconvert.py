@@ -242,8 +242,6 @@ log:
   sample: ["2026-11-25 03:46:59,527 [relstorage.storage.copy] INFO   Copied transactions: 38/38"]
 """
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -497,15 +495,14 @@ class Conversion:
     def act(self):
         """Carry it out and prove it. Raises Refused and Failed; a next run then goes on or starts over."""
         os.makedirs(self.params["state_dir"], mode=0o700, exist_ok=True)
-        with self._alone() as alone, self._no_packs() as packs:
-            self.agent.start([alone, *packs])
-            try:
-                self._unchanged()
-                began = time.monotonic()
-                self._copy()
-                self.duration = time.monotonic() - began
-            finally:
-                self.agent.stop()
+        try:
+            self._lock()
+            self._unchanged()
+            began = time.monotonic()
+            self._copy()
+            self.duration = time.monotonic() - began
+        finally:
+            self.agent.stop()
 
     def _copy(self):
         source, destination = self.sides["source"], self.sides["destination"]
@@ -603,45 +600,23 @@ class Conversion:
         os.replace(temporary, self.record_path)
         self.proven = record["end"] if phase == "proven" and self.verified != "none" else None
 
-    @contextlib.contextmanager
-    def _alone(self):
-        """Keep other runs away from the destination, by the lock of the descriptor that it yields."""
-        identity = self.sides["destination"]["identity"]
-        name = hashlib.sha256(identity.encode()).hexdigest()[:32] + ".lock"
-        with open(os.path.join(self.params["state_dir"], name), "w", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise Refused(
-                    f"destination {self.sides['destination']['name']}: another run is copying into it; wait until "
-                    "that ends."
-                ) from None
-            yield file.fileno()
-
-    @contextlib.contextmanager
-    def _no_packs(self):
-        """Hold the lock of the source's packs, as zodb-pack takes it; yield its descriptors, none or one."""
+    def _lock(self):
+        """Keep other runs away from the destination, and packs from the source as zodb-pack would."""
+        destination = self.sides["destination"]
+        name = hashlib.sha256(destination["identity"].encode()).hexdigest()[:32] + ".lock"
+        if not self.agent.ask("lock", path=os.path.join(self.params["state_dir"], name))["locked"]:
+            raise Refused(f"destination {destination['name']}: another run is copying into it; wait until that ends.")
         path = self.params["pack_lock"]
         if not path:
-            yield []
             return
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise Refused(f"pack_lock {path} cannot be opened: {error.strerror}.") from None
-        try:
-            if os.geteuid() == 0:  # or those who pack could not open what is made here
-                folder = os.stat(os.path.dirname(path))
-                os.fchown(handle, folder.st_uid, folder.st_gid)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise Refused(
-                    f"pack_lock {path} is held, the source is being packed; wait until that ends, and run it again."
-                ) from None
-            yield [handle]
-        finally:
-            os.close(handle)
+            locked = self.agent.ask("lock", path=path)["locked"]
+        except _agent_run.Failed as error:
+            raise Refused(f"pack_lock cannot be opened: {error}") from None
+        if not locked:
+            raise Refused(
+                f"pack_lock {path} is held, the source is being packed; wait until that ends, and run it again."
+            )
 
     def _unchanged(self):
         """Refuse what another run has changed since this one looked."""
