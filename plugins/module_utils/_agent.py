@@ -37,23 +37,28 @@ SCHEMA = """
 """
 NOTHING = b"\0" * 8
 HEADER = struct.Struct(">8sQcHHH")  # of a transaction in a FileStorage: tid, length, status, three lengths of texts
+# Of an object's record there: oid, tid, where its last record is, where its transaction is, of a version, length
+RECORD = struct.Struct(">8s8sQQHQ")
+PIECE = 2048  # bytes that are read for a record at first
 ZEO_PATIENCE = 30  # seconds to wait for a server, at most
 PRIVATE_FOLDERS = []  # for blobs that are fetched
+LOCKS = []  # descriptors of the files that are locked until this process ends
 FENCE_PATIENCE = 30  # seconds to wait for commits that are under way
 # Sessions of a PostgreSQL database, but the one that asks
 SESSIONS = (
-LOCKS = []  # descriptors of the files that are locked until this process ends
     "FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' "
     "AND pid <> pg_backend_pid()"
 )
 READ_CACHE = 1  # MB of RelStorage's cache: everything is read once
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)  # of PostgreSQL's binary format
+SCRIPT_EVERY = 2  # seconds; 60 if it is not told
 LARGEST_HASHED = 64 << 20  # bytes of a blob that the server may hold in memory
-DIGESTS = "SELECT zoid, tid, sha256(state) FROM object_state WHERE state IS NOT NULL ORDER BY zoid"
-CURRENT_DIGESTS = """
-SELECT zoid, tid, sha256(state) FROM current_object JOIN object_state USING (zoid, tid)
-WHERE state IS NOT NULL ORDER BY zoid
-"""
+# What stands for the state of each current object, by whether history is kept
+CURRENT = {
+    False: "SELECT zoid, tid, {0} FROM object_state WHERE state IS NOT NULL ORDER BY zoid",
+    True: "SELECT zoid, tid, {0} FROM current_object JOIN object_state USING (zoid, tid) WHERE state IS NOT NULL "
+    "ORDER BY zoid",
+}
 BLOB_DIGESTS = """
 SELECT zoid, tid, CASE
     WHEN COUNT(*) = 1 AND octet_length(lo_get(MIN(chunk), {0}, 1)) = 0 THEN sha256(lo_get(MIN(chunk))) END
@@ -126,6 +131,10 @@ class Digest(bytes):
     """The SHA-256 of a state or a blob, made by the server that has it."""
 
 
+class Length(int):
+    """The length of a state in bytes, told by the server that has it."""
+
+
 class Storage:
     """A storage that is opened for reading: nothing is made, written or locked, objects are never unpickled.
 
@@ -138,7 +147,6 @@ class Storage:
     shared = True  # blob_dir is where blobs are kept, not a cache of them
     keeps_history = None
     history_differs = False  # from what the description says
-    undone = False  # whether records() passed an object whose creation was undone
     counts_others = False  # whether others is wanted: a site's own sessions come and go, and would be waited for
     others = None  # see sessions(); counted before the storage is opened
     no_folder = None  # of blobs: a sentence, if it is missing
@@ -255,23 +263,24 @@ class Storage:
             try:
                 oid, tid, state, at = self._record_behind(at)
             except POSKeyError as error:  # a creation that was undone: the storage names it, and goes on behind it
-                self.undone = True
                 at = p64(u64(error.args[0]) + 1)
                 continue
             except (StopIteration, ValueError):  # an empty storage, or nothing behind the last undone one
                 return
-            if state is None:
-                self.undone = True
-            else:
+            if state is not None:
                 yield oid, tid, state
             if at is None:
                 return
 
     def _record_behind(self, at):
-        return self.storage.record_iternext(at)
+        return type(self.storage).record_iternext(self.storage, at)  # for the script, the instance has another
 
     def digests(self):
         """Return what records() does, with a Digest for each state where whoever keeps them can make it."""
+        return self.records()
+
+    def lengths(self):
+        """Return what records() does, with a Length for each state where whoever keeps them can tell it."""
         return self.records()
 
     def blob_digest(self, _oid, _tid):
@@ -381,18 +390,21 @@ class File(Storage):
         return self.storage._read_txn_header(end - 8 - self.storage._read_num(end - 8)).tid
 
     def records(self):
-        # Twice as fast as record_iternext(), which looks each object up by its id.
-        for oid, at in self.storage._index.items():
-            header = self.storage._read_data_header(at, oid)
-            state = None
-            if header.plen:
-                state = self.storage._file.read(header.plen)
-            elif header.back:  # the record of an undo names the one that it brought back
-                state = self.storage._loadBack_impl(oid, header.back, fail=False)[0]
-            if state is None:
-                self.undone = True
-            else:
-                yield oid, header.tid, state
+        # Three times as fast as record_iternext(), which looks each object up by its id.
+        file = self.storage._file.fileno()
+        for oid, at in self.storage._index.iteritems():
+            piece = os.pread(file, PIECE, at)
+            there, tid, _before, _transaction, _version, length = RECORD.unpack_from(piece)
+            if there != oid:
+                raise Refused(f"{self.path} is damaged: at byte {at} there is not what its index says; look at it.")
+            state = piece[RECORD.size : RECORD.size + length]
+            if len(state) < length:
+                state = os.pread(file, length, at + RECORD.size)
+            if not state:  # the record of an undo names the one that it brought back
+                (back,) = struct.unpack_from(">Q", piece, RECORD.size)
+                state = back and self.storage._loadBack_impl(oid, back, fail=False)[0]
+            if state:
+                yield oid, tid, state
 
     def iterator(self, start=None, stop=None):
         # From a start, ZODB looks for the last transaction first, and gives up where one is being written.
@@ -406,7 +418,7 @@ class File(Storage):
     def objects(self, exact):
         if not exact:
             return len(self.storage)
-        headers = (self.storage._read_data_header(at) for at in self.storage._index.values())
+        headers = (self.storage._read_data_header(at) for at in self.storage._index.itervalues())
         return sum(1 for header in headers if header.plen or header.back)
 
     def transactions(self):
@@ -686,7 +698,9 @@ class Relational(Storage):
         return count, int(size or 0)
 
     def count(self):
-        return self.objects(True)
+        # Not only those with a state, so that an index alone answers it.
+        kept = "SELECT COUNT(*) FROM current_object"
+        return self.value(kept if self.keeps_history else "SELECT COUNT(*) FROM object_state")
 
     def _makes_digests(self):
         # Since PostgreSQL 11; only psycopg2 hands on what a COPY sends.
@@ -699,10 +713,21 @@ class Relational(Storage):
     def digests(self):
         if not self._makes_digests():
             return self.records()
-        query = CURRENT_DIGESTS if self.keeps_history else DIGESTS
+        query = CURRENT[self.keeps_history].format("sha256(state)")
         self.blob_digests = iter(()) if self.shared else self._rows(BLOB_DIGESTS.format(LARGEST_HASHED))
         self.blob_digest_behind = None
         return ((oid, tid, Digest(digest)) for oid, tid, digest in self._rows(query))
+
+    def lengths(self):
+        from ZODB.utils import p64
+
+        if self.kind == "oracle":  # whose LENGTH is one of characters
+            yield from self.records()
+            return
+        with self.storage._load_connection.server_side_cursor() as cursor:
+            cursor.execute(CURRENT[self.keeps_history].format("LENGTH(state)"))
+            for oid, tid, length in cursor:
+                yield p64(oid), p64(tid), Length(length)
 
     def blob_digest(self, oid, tid):
         if self.blob_digests is None:
@@ -726,7 +751,7 @@ class Relational(Storage):
 
         sender = threading.Thread(target=send, daemon=True)
         sender.start()
-        with open(reading, "rb") as file:
+        with contextlib.suppress(struct.error), open(reading, "rb") as file:  # it may break off within a row
             yield from _copied_rows(file)
         sender.join()
         if errors:
@@ -916,6 +941,8 @@ def info(request):
         answer.update(kind=one.kind, path=one.path, blob_dir=one.blob_dir)
         with one:
             answer.update(_facts(one, request["exact"]), reachable=True, exists=True)
+            if request["references"]:
+                answer["dangling"] = _dangling(one)
     except Missing as error:
         answer.update(error=str(error), reachable=True, exists=False)
     except Unreachable as error:
@@ -943,9 +970,34 @@ def _facts(one, exact):
         "blobs": blobs,
         "blob_bytes": size,
         "index": one.index() if one.kind == "filestorage" else None,
-            if request["references"]:
-                answer["dangling"] = _dangling(one)
         "versions": {**_versions(), "server": None, "driver": None, **one.versions()},
+    }
+
+
+def _dangling(one):
+    """Return the references to objects that are not there: how many objects those are, and of the first ones each
+    with one that refers to it.
+
+    References are found without loading a class. Weak ones, and those to other databases, are left out.
+    """
+    from BTrees.QQBTree import QQBTree, QQTreeSet, difference
+    from ZODB.serialize import referencesf
+    from ZODB.utils import p64, u64
+
+    # Ten times smaller than Python's own.
+    there, named = QQTreeSet(), QQBTree()
+    progress = Progress("looked for references in", one.count())
+    for oid, _tid, state in one.records():
+        progress.step()
+        referrer = u64(oid)
+        there.insert(referrer)
+        for reference in referencesf(state):
+            named.insert(u64(reference), referrer)  # the first one stays
+    missing = difference(named, there)
+    first = itertools.islice(missing.items(), 5)
+    return {
+        "count": len(missing),
+        "first": [{"oid": number(p64(oid)), "referrer": number(p64(referrer))} for oid, referrer in first],
     }
 
 
@@ -976,33 +1028,6 @@ class Comparison:
         if kind in ("missing", "stale"):
             self.begin(tid)
         elif kind == "newer":
-def _dangling(one):
-    """Return the references to objects that are not there: how many objects those are, and of the first ones each
-    with one that refers to it.
-
-    References are found without loading a class. Weak ones, and those to other databases, are left out.
-    """
-    from BTrees.QQBTree import QQBTree, QQTreeSet, difference
-    from ZODB.serialize import referencesf
-    from ZODB.utils import p64, u64
-
-    # Ten times smaller than Python's own.
-    there, named = QQTreeSet(), QQBTree()
-    progress = Progress("looked for references in", one.count())
-    for oid, _tid, state in one.records():
-        progress.step()
-        referrer = u64(oid)
-        there.insert(referrer)
-        for reference in referencesf(state):
-            named.insert(u64(reference), referrer)  # the first one stays
-    missing = difference(named, there)
-    first = itertools.islice(missing.items(), 5)
-    return {
-        "count": len(missing),
-        "first": [{"oid": number(p64(oid)), "referrer": number(p64(referrer))} for oid, referrer in first],
-    }
-
-
             self.newer_first = min(filter(None, (self.newer_first, tid)))
         elif kind == "extra":
             self.extra_last = max(self.extra_last or tid, tid)
@@ -1051,7 +1076,7 @@ def _compare_objects(source, destination, full, until):
     found = Comparison()
     packed = None
     progress = Progress("compared", source.count())
-    there = destination.digests() if full else destination.records()
+    there = destination.digests() if full else destination.lengths()
     for oid, one, other in _merged(source.records(), there):
         progress.step()
         if other is None:
@@ -1104,6 +1129,8 @@ def _merged(ones, others):
 def _equal(one, other, full):
     if isinstance(other, Digest):
         return one is not None and _sha256([one]) == other
+    if isinstance(other, Length):
+        return one is None or len(one) == other
     return one == other if full or one is None or other is None else len(one) == len(other)
 
 
@@ -1236,7 +1263,7 @@ def survey(source, keep_history):
     """Return what a full copy has to copy. keep_history: all revisions, not only the current ones."""
     from ZODB.blob import is_blob_record
 
-    found = {"objects": 0, "transactions": 0, "blobs": 0, "bytes": 0, "blob_bytes": 0, "no_blob": [], "undone": False}
+    found = {"objects": 0, "transactions": 0, "blobs": 0, "bytes": 0, "blob_bytes": 0, "no_blob": []}
     if keep_history:
         records = (
             (record.oid, record.tid, record.data)
@@ -1260,7 +1287,6 @@ def survey(source, keep_history):
                 found["no_blob"].append([number(oid), number(tid)])
     if not keep_history and source.keeps_history:
         found["revisions_left"] = source.revisions() - found["objects"]
-        found["undone"] = source.undone
     return found
 
 
@@ -1475,12 +1501,16 @@ def _no_blob(oid, tid):
 
 def zodbconvert(request):
     """Run RelStorage's zodbconvert. request: source, destination."""
+    import relstorage.storage.copy
     import relstorage.zodbconvert
 
+    # It commits as often as it logs, and SQLite has what is not committed in memory.
+    relstorage.storage.copy._ProgressLogger.log_interval = SCRIPT_EVERY
     destination = storage(request["destination"])
     with storage(request["source"]) as source:
         try:
             destination.open_for_writing()
+            source.storage.record_iternext = _one_by_one(source.records())
             relstorage.zodbconvert.open_storages = lambda _options: (source.storage, destination.storage)
             try:
                 relstorage.zodbconvert.main(["zodbconvert", os.devnull])
@@ -1491,6 +1521,18 @@ def zodbconvert(request):
         finally:
             destination.close()
     return {}
+
+
+def _one_by_one(records):
+    """Return a record_iternext() of records: faster than a FileStorage's own, which breaks off at what was undone."""
+    ahead = []
+
+    def record_iternext(at=None):
+        oid, tid, state = ahead.pop() if at else next(records)
+        ahead.extend(itertools.islice(records, 1))
+        return oid, tid, state, bool(ahead)
+
+    return record_iternext
 
 
 class Rows:
@@ -1524,6 +1566,7 @@ class Bulk:
     """Loads a history-free PostgreSQL database that is empty, in one transaction: all or nothing."""
 
     LARGE = 8 << 20  # bytes; a larger blob is not held in memory
+    PIECE = 256 << 10  # bytes that are handed to the driver at a time
 
     def __init__(self, source, destination):
         self.source, self.destination = source, destination
@@ -1536,15 +1579,23 @@ class Bulk:
         cursor.execute("SELECT COUNT(*) FROM (SELECT 1 FROM object_state LIMIT 1) found")
         if cursor.fetchone()[0]:
             raise Refused("the destination is no longer empty; run it again.")
-        copy = "COPY object_state (zoid, tid, state_size, state) FROM STDIN WITH BINARY"
-        cursor.copy_expert(copy, Rows(self._states()))
-        large = []
+        # Rows of a table that the same transaction has emptied can be written as if they were old: whoever reads them
+        # next needs not look at each one's transaction, nor write that down.
+        cursor.execute("TRUNCATE object_state, blob_chunk")
+        self._copy(cursor, "object_state (zoid, tid, state_size, state)", self._states(), ", FREEZE")
+        # A table that nothing stays in: PostgreSQL has no COPY into large objects.
         cursor.execute("CREATE TEMPORARY TABLE small_blob (zoid BIGINT, tid BIGINT, data BYTEA) ON COMMIT DROP")
-        cursor.copy_expert("COPY small_blob FROM STDIN WITH BINARY", Rows(self._small_blobs(large)))
         cursor.execute(
+            "CREATE FUNCTION pg_temp.keep_small_blob() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN "
             "INSERT INTO blob_chunk (zoid, chunk_num, tid, chunk) "
-            "SELECT zoid, 0, tid, lo_from_bytea(0, data) FROM small_blob"
+            "VALUES (NEW.zoid, 0, NEW.tid, lo_from_bytea(0, NEW.data)); RETURN NULL; END'"
         )
+        cursor.execute(
+            "CREATE TRIGGER keep_small_blob BEFORE INSERT ON small_blob "
+            "FOR EACH ROW EXECUTE PROCEDURE pg_temp.keep_small_blob()"
+        )
+        large = []
+        self._copy(cursor, "small_blob", self._small_blobs(large))
         for oid, tid in large:
             with self._blob(oid, tid) as path:
                 handed = connection.lobject(0, "wb", 0, path)
@@ -1553,6 +1604,9 @@ class Bulk:
                 (int.from_bytes(oid, "big"), int.from_bytes(tid, "big"), handed.oid),
             )
         self.destination.database.oidallocator.set_min_oid(cursor, int.from_bytes(self.last_oid, "big"))
+
+    def _copy(self, cursor, table, rows, more=""):
+        cursor.copy_expert(f"COPY {table} FROM STDIN WITH (FORMAT binary{more})", Rows(rows), self.PIECE)
 
     def _states(self):
         from ZODB.blob import is_blob_record
@@ -1674,6 +1728,24 @@ def fence(request):
     return {"clients": clients, "changed": bool(tables), "read_only": up}
 
 
+def lock(request):
+    """Lock a file, made if it is missing, until this process ends; answer whether nobody else has it locked.
+
+    request: path. Who works holds the lock, so that it outlives a module that is killed.
+    """
+    path = request["path"]
+    handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    LOCKS.append(handle)
+    if os.geteuid() == 0:  # or those whose folder it is could not open what is made here
+        folder = os.stat(os.path.dirname(path))
+        os.fchown(handle, folder.st_uid, folder.st_gid)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return {"locked": False}
+    return {"locked": True}
+
+
 def clear(request):
     """Take everything out of a storage whose last transaction is the one named. request: destination, last_tid."""
     one = storage(request["destination"])
@@ -1697,6 +1769,7 @@ OPERATIONS = {
     "catch_up": catch_up,
     "clear": clear,
     "fence": fence,
+    "lock": lock,
 }
 
 
@@ -1728,28 +1801,9 @@ def _answer(request):
         return {"refused": str(refusal)}
     except ImportError as error:
         return {"refused": _lacks(error)}
-def lock(request):
-    """Lock a file, made if it is missing, until this process ends; answer whether nobody else has it locked.
-
-    request: path. Who works holds the lock, so that it outlives a module that is killed.
-    """
-    path = request["path"]
-    handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    LOCKS.append(handle)
-    if os.geteuid() == 0:  # or those whose folder it is could not open what is made here
-        folder = os.stat(os.path.dirname(path))
-        os.fchown(handle, folder.st_uid, folder.st_gid)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return {"locked": False}
-    return {"locked": True}
-
-
     except OSError as error:
         return {"refused": f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}."}
 
 
 if __name__ == "__main__":
     main()
-    "lock": lock,

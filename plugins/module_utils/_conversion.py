@@ -208,7 +208,7 @@ def check_survey(survey, source, destination, options):
         )
 
 
-def method_of(survey, destination, wanted):
+def method_of(destination, wanted):
     """Return (how a full copy is done, why). wanted: auto, zodbconvert or bulk."""
     loads = destination["driver"] == "psycopg2" and not destination["keeps_history"] and not _blob_files(destination)
     if wanted == "bulk" and not loads:
@@ -218,13 +218,6 @@ def method_of(survey, destination, wanted):
         )
     if loads and wanted != "zodbconvert":
         return "bulk", "PostgreSQL without history takes everything in one transaction, in a fifth of the time."
-    if survey["undone"] and not destination["keeps_history"]:
-        if wanted == "zodbconvert":
-            raise Refused(
-                "method zodbconvert: the source has objects whose creation was undone, at which the script breaks "
-                "off; set method to auto."
-            )
-        return "catch_up", "the script breaks off at objects whose creation was undone."
     return "zodbconvert", "RelStorage's script copies this pair."
 
 

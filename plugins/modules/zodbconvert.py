@@ -53,8 +53,7 @@ options:
     description:
       - How a full copy is done. V(zodbconvert) is RelStorage's script. V(bulk) loads an empty PostgreSQL database
         without history in one transaction, several times faster.
-      - V(auto) takes V(bulk) where that can be done, a copy of our own for the pairs at which the script breaks off,
-        and the script for all others. RV(method) tells.
+      - V(auto) takes V(bulk) where that can be done, and the script for all others. RV(method) tells.
     type: str
     choices: [auto, zodbconvert, bulk]
     default: auto
@@ -377,7 +376,7 @@ class Conversion:
     def _plan_full_copy(self, source, destination):
         survey = self._look("survey", keep_history=destination["keeps_history"])
         _conversion.check_survey(survey, source, destination, self.params)
-        self.method, self.method_why = _conversion.method_of(survey, destination, self.params["method"])
+        self.method, self.method_why = _conversion.method_of(destination, self.params["method"])
         self.revisions_left = survey.get("revisions_left")
         self._plan({**survey, "bytes": survey["bytes"] + survey["blob_bytes"]})
         self._check_room(survey, destination)

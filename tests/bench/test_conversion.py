@@ -12,36 +12,16 @@ from __future__ import annotations
 import os
 import pathlib
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 
-import ansible_tasks
 import pytest
 import storage_kinds
-from ansible_collections.pyams.zodb.plugins.modules import zodbconvert
-from conversions import Converter
+from conversions import Converter, measured
 from storage_servers import VIRTUALENV, Certificates, PostgreSQL
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "1"))
 OBJECTS = int(os.environ.get("BENCH_OBJECTS", "20000"))
-# Runs a command, and prints its seconds and the KiB that its largest process took.
-MEASURED = """
-import resource, subprocess, sys, time
-began = time.monotonic()
-done = subprocess.run(sys.argv[1:], capture_output=True, text=True)
-seconds = time.monotonic() - began
-print(seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, done.returncode, done.stderr or done.stdout)
-"""
-
-
-def measured(*command):
-    """Return the seconds that a command took and the MiB of its largest process."""
-    done = subprocess.run([sys.executable, "-c", MEASURED, *command], capture_output=True, text=True, check=True)
-    seconds, size, code, text = done.stdout.split(" ", 3)
-    assert code == "0", text
-    return float(seconds), int(size) / 1024
 
 
 class Bench:
@@ -70,8 +50,7 @@ class Bench:
     def module(self, destination, record="records", **options):
         """Return (seconds, MiB) of the module."""
         options["state_dir"] = str(self.folder / record)
-        task = Converter(self.folder).task(self.source, destination, **options)
-        return measured(*ansible_tasks.module_command(self.folder, zodbconvert, task["pyams.zodb.zodbconvert"]))
+        return Converter(self.folder).measured(self.source, destination, **options)[:2]
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import subprocess
+import sys
 
 import ansible_tasks
 import yaml
@@ -14,6 +17,23 @@ from storage_servers import VIRTUALENV
 
 SMALL = {"seed": 20261125, "objects": 20, "transactions": 6}
 MORE = {"seed": 20261126, "objects": 10, "transactions": 3}
+# Runs a command, and prints as JSON its seconds, the KiB that its largest process took, its status and its output.
+MEASURED = """
+import json, resource, subprocess, sys, time
+began = time.monotonic()
+done = subprocess.run(sys.argv[1:], capture_output=True, text=True)
+seconds = time.monotonic() - began
+size = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print(json.dumps([seconds, size, done.returncode, done.stdout, done.stderr]))
+"""
+
+
+def measured(*command):
+    """Return the seconds that a command took, the MiB of its largest process, and its output."""
+    done = subprocess.run([sys.executable, "-c", MEASURED, *command], capture_output=True, text=True, check=True)
+    seconds, size, code, output, errors = json.loads(done.stdout)
+    assert code == 0, errors or output
+    return seconds, size / 1024, output
 
 
 class Converter:
@@ -50,6 +70,12 @@ class Converter:
     def direct(self, one, other, check=False, **options):
         """Return the result of one run without ansible-playbook."""
         return ansible_tasks.result_of(self.start(one, other, check, **options))
+
+    def measured(self, one, other, **options):
+        """Return (seconds, MiB of the largest process, result) of one run without ansible-playbook."""
+        arguments = self.task(one, other, **options)["pyams.zodb.zodbconvert"]
+        seconds, size, output = measured(*ansible_tasks.module_command(self.folder, zodbconvert, arguments))
+        return seconds, size, json.loads(output)
 
     def twice(self, source, destination, **options):
         """Run check, do, check, do; return the second result. The first two agree, and the others do nothing."""

@@ -320,10 +320,6 @@ def test_options_that_do_not_fit_what_is_found(make_storage, refusals):
         ),
         ({"history": "keep"}, f"destination {data} keeps no history, and "),
         (
-            {"method": "zodbconvert"},
-            "method zodbconvert: the source has objects whose creation was undone, at which the",
-        ),
-        (
             {"method": "bulk"},
             f"method bulk: destination {data} is no PostgreSQL database without history and without a",
         ),

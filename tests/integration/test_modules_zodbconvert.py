@@ -30,6 +30,16 @@ from conversions import MORE, SMALL, equal, fingerprint
 from storage_servers import PYTHON, VIRTUALENV, until
 
 INTERRUPTIONS = 200 if os.environ.get("SOAK") else 20
+LARGE = 1_000_000 if os.environ.get("SOAK") else 100_000  # objects of 2 KB
+
+
+@pytest.fixture(scope="module")
+def large(open_folder):
+    """A FileStorage with many objects."""
+    storage = storage_kinds.make("filestorage", open_folder() / "large")
+    storage.fill(seed=1, objects=LARGE, payload=2000, blobs=[100], undo_creation=False)
+    return storage
+
 
 # Writes a transaction up to its last step, prints its id, and takes that step when its input ends.
 UNFINISHED = """
@@ -140,8 +150,7 @@ def test_each_pair(make_storage, converter, kind, other):
     source = make_storage(kind, blobs=None if to_zeo else "own")
     destination = make_storage(other, blobs=None if to_zeo else "own")
     blobs = {"blobs": []} if to_zeo else {}
-    # Without history the script breaks off at a creation that was undone; that is copied otherwise, below.
-    source.fill(**SMALL, **blobs, undo_creation=destination.history)
+    source.fill(**SMALL, **blobs)
     done = converter.twice(source, destination)
     assert (done["state"], done["method"]) == ("empty", "bulk" if other == "postgresql" else "zodbconvert")
     assert equal(source, destination)
@@ -682,14 +691,14 @@ def test_the_old_sample_file(make_storage, converter):
         server.psql("drop role pyams")
 
 
-@pytest.mark.parametrize("undone", [True, False], ids=["undone", "not undone"])
+@pytest.mark.parametrize("opened", ["zeo", "filestorage"])
 @pytest.mark.parametrize("kind", ["sqlite", "sqlite_history"])
-def test_creations_that_were_undone(make_storage, converter, kind, undone):
-    """The script's copy to a storage without history breaks off there, so another one is taken."""
-    source, destination = make_storage("zeo"), make_storage(kind)
-    source.fill(**SMALL, undo_creation=undone)
+def test_creations_that_were_undone(make_storage, converter, kind, opened):
+    """At which the script alone breaks off, when it copies to a storage without history."""
+    source, destination = make_storage(opened), make_storage(kind)
+    source.fill(**SMALL, undo_creation=True)
     done = converter.direct(source, destination)
-    assert done["method"] == ("catch_up" if undone and not destination.history else "zodbconvert")
+    assert (done.get("msg"), done["method"]) == (None, "zodbconvert")
     assert equal(source, destination)
 
 
@@ -826,3 +835,21 @@ def test_an_interrupted_copy_ends_right(make_storage, converter, number):
     assert equal(source, destination)
     again = converter.direct(source, destination)
     assert (again["changed"], again["state"]) == (False, "equal")
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "sqlite", "filestorage"])
+def test_a_large_storage_takes_little_memory(make_storage, converter, large, kind):
+    """A full copy, a comparison and a catch-up, each with the whole proof."""
+    destination = make_storage(kind)
+    sizes = {}
+    for work, options in (
+        ("copy", {}),
+        ("comparison", {"state_dir": f"{converter.folder}/others"}),
+    ):
+        _seconds, sizes[work], done = converter.measured(large, destination, **options)
+        assert (done.get("msg"), done["verified"]) == (None, "full")
+    large.fill(seed=len(kind), objects=LARGE // 10, transactions=0, payload=2000, blobs=[], undo=False)
+    _seconds, sizes["catch-up"], done = converter.measured(large, destination)
+    assert (done.get("msg"), done["state"]) == (None, "behind")
+    print(f"MiB of the largest process at {LARGE:,} objects: {sizes}")
+    assert max(sizes.values()) < 300, sizes

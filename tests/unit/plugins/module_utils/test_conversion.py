@@ -299,7 +299,7 @@ def test_check_sides_accepts_a_destination_that_is_to_be_made():
     _conversion.check_sides(source_of(), side(NONE, 0, exists=False, error="there is no file /x."))
 
 
-SURVEY = {"blobs": 0, "no_blob": [], "revisions_left": 0, "undone": False}
+SURVEY = {"blobs": 0, "no_blob": [], "revisions_left": 0}
 
 
 @pytest.mark.parametrize(
@@ -366,43 +366,28 @@ POSTGRESQL = {"kind": "postgresql", "driver": "psycopg2", "shared": False}
 
 
 @pytest.mark.parametrize(
-    ("undone", "destination", "wanted", "method"),
+    ("destination", "wanted", "method"),
     [
-        pytest.param(False, {}, "auto", "zodbconvert", id="the script"),
-        pytest.param(True, {"keeps_history": True}, "auto", "zodbconvert", id="undone creations, with history"),
-        pytest.param(True, {}, "auto", "catch_up", id="undone creations, without history"),
-        pytest.param(True, POSTGRESQL, "auto", "bulk", id="PostgreSQL"),
-        pytest.param(False, POSTGRESQL, "bulk", "bulk", id="PostgreSQL, asked for"),
-        pytest.param(False, POSTGRESQL, "zodbconvert", "zodbconvert", id="PostgreSQL, the script asked for"),
-        pytest.param(False, {**POSTGRESQL, "keeps_history": True}, "auto", "zodbconvert", id="PostgreSQL with history"),
-        pytest.param(False, {**POSTGRESQL, "shared": True}, "auto", "zodbconvert", id="PostgreSQL, blobs in files"),
-        pytest.param(False, {**POSTGRESQL, "driver": "pg8000"}, "auto", "zodbconvert", id="PostgreSQL, other driver"),
+        pytest.param({}, "auto", "zodbconvert", id="the script"),
+        pytest.param(POSTGRESQL, "auto", "bulk", id="PostgreSQL"),
+        pytest.param(POSTGRESQL, "bulk", "bulk", id="PostgreSQL, asked for"),
+        pytest.param(POSTGRESQL, "zodbconvert", "zodbconvert", id="PostgreSQL, the script asked for"),
+        pytest.param({**POSTGRESQL, "keeps_history": True}, "auto", "zodbconvert", id="PostgreSQL with history"),
+        pytest.param({**POSTGRESQL, "shared": True}, "auto", "zodbconvert", id="PostgreSQL, blobs in files"),
+        pytest.param({**POSTGRESQL, "driver": "pg8000"}, "auto", "zodbconvert", id="PostgreSQL, other driver"),
     ],
 )
-def test_method_of(undone, destination, wanted, method):
-    assert _conversion.method_of({"undone": undone}, side(**destination), wanted)[0] == method
+def test_method_of(destination, wanted, method):
+    assert _conversion.method_of(side(**destination), wanted)[0] == method
 
 
-@pytest.mark.parametrize(
-    ("wanted", "sentence"),
-    [
-        pytest.param(
-            "zodbconvert",
-            "method zodbconvert: the source has objects whose creation was undone, at which the script breaks off; set "
-            "method to auto.",
-            id="the script",
-        ),
-        pytest.param(
-            "bulk",
-            "method bulk: destination /x is no PostgreSQL database without history and without a shared blob_dir, "
-            "opened by psycopg2; set method to auto.",
-            id="bulk",
-        ),
-    ],
-)
-def test_method_of_refuses(wanted, sentence):
+def test_method_of_refuses_bulk():
+    sentence = (
+        "method bulk: destination /x is no PostgreSQL database without history and without a shared blob_dir, opened "
+        "by psycopg2; set method to auto."
+    )
     with pytest.raises(Refused) as refusal:
-        _conversion.method_of({"undone": True}, side(), wanted)
+        _conversion.method_of(side(), "bulk")
     assert str(refusal.value) == sentence
 
 
