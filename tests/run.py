@@ -81,6 +81,19 @@ def unit():
     return [*checks, Check("tools", [".cache/tools/bin/python", "-m", *PYTEST, "--rootdir", tools, f"{tools}/tests"])]
 
 
+def integration():
+    """Return the integration tests as checks of their own for what lasts longest, or those of TARGET as one."""
+    target = os.environ.get("TARGET")
+    if target:
+        return [Check("integration", [*PYTEST, target])]
+    apart = {name: f"tests/integration/test_{name}.py" for name in ("modules_zodbconvert", "playbook_migrate")}
+    rest = [word for path in apart.values() for word in ("--ignore", path)]
+    return [
+        *(Check(f"integration {name.partition('_')[2]}", [*PYTEST, path]) for name, path in apart.items()),
+        Check("integration, the rest", [*PYTEST, "tests/integration", *rest]),
+    ]
+
+
 PARTS = {
     "lint": lambda: [
         Check("yamllint", ["yamllint", "--strict", "."]),
@@ -98,7 +111,7 @@ PARTS = {
     ],
     "sanity": lambda: [Check("ansible-test sanity", ["tests/rig/ansible-test", "sanity", "--venv"])],
     "unit": unit,
-    "integration": lambda: [Check("integration", [*PYTEST, os.environ.get("TARGET", "tests/integration")])],
+    "integration": integration,
     "release": lambda: [Check("release", [*PYTEST, "tests/release"])],
     "newest": lambda: [
         Check(

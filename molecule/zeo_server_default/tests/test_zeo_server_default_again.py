@@ -12,10 +12,9 @@ ONE = ["--limit", "zodb-debian13"]
 OTHER = ["--limit", "zodb-debian12"]
 
 
-def sites(play, **changes):
-    """Return the instances of the play, with changes to the first."""
-    first, *others = play.variables()["sites"]
-    return [{**first, **changes}, *others]
+def sites(play, name, **changes):
+    """Return the instances of the play, with changes to one."""
+    return [{**site, **changes} if site["name"] == name else site for site in play.variables()["sites"]]
 
 
 def restarted(server, before):
@@ -25,24 +24,18 @@ def restarted(server, before):
 
 
 def test_a_check_of_a_configured_host_changes_nothing_and_says_nothing(play):
-    run = play.converge("--check", "--diff")
+    run = play.converge("--limit", "zodb-debian12,zodb-app", "--check", "--diff")
+    assert len(run.recap) == 2
     assert run.tasks("changed") == []
     assert run.differences() == []
 
 
-def test_a_change_of_one_instance_restarts_that_one_alone(play, hosts):
+def test_a_change_restarts_its_instance_alone_in_the_next_run_if_the_first_ends_before(play, hosts):
     server = Server(hosts["zodb-debian13"])
-    before = server.pids(*UNITS)
-    play.converge(*ONE, sites=sites(play, invalidation_age=3600))
-    assert restarted(server, before) == ["zeo-pyams.service"]
-
-
-def test_a_play_that_ends_between_configure_and_restart_is_made_good_by_the_next(play, hosts):
-    server = Server(hosts["zodb-debian13"])
-    before = server.pids(*UNITS)
-    play.interrupt("Configure | Lay links, folders and files", *ONE)
+    before, change = server.pids(*UNITS), sites(play, "pyams", invalidation_age=3600)
+    play.interrupt("Configure | Lay links, folders and files", *ONE, sites=change)
     assert restarted(server, before) == []
-    run = play.converge(*ONE)
+    run = play.converge(*ONE, sites=change)
     assert "Configure | Lay links, folders and files" not in [task for task, _item in run.tasks("changed")]
     assert restarted(server, before) == ["zeo-pyams.service"]
 
@@ -61,12 +54,12 @@ def test_a_file_edited_by_hand_is_repaired(play, hosts):
 
 def test_an_older_release_and_an_absent_instance_can_be_had_and_left_again(play, hosts):
     host = hosts["zodb-debian13"]
-    client, reports, link = Client(host), play.variables()["reports"][0], "/opt/zodb/zeo-pyams"
+    client, link = Client(host), "/opt/zodb/zeo-pyams"
     client.commit("pyams", written="by the new release")
     client.commit("reports", answer=42)
     newest = host.check_output("readlink %s", link)
 
-    play.converge(*ONE, zodb_release="2025.09", reports=[{**reports, "state": "absent"}])
+    play.converge(*ONE, zodb_release="2025.09", sites=sites(play, "reports", state="absent"))
     assert host.check_output("readlink %s", link) != newest
     assert client.read("pyams", "written") == "by the new release"
     client.commit("pyams", written="by the old release")
@@ -83,6 +76,6 @@ def test_an_older_release_and_an_absent_instance_can_be_had_and_left_again(play,
 
 def test_data_go_only_when_that_is_said(play, hosts):
     host = hosts["zodb-debian13"]
-    play.converge(*ONE, reports=[{**play.variables()["reports"][0], "state": "absent", "remove_data": True}])
+    play.converge(*ONE, sites=sites(play, "reports", state="absent", remove_data=True))
     assert not host.file("/var/lib/zodb/reports").exists
     assert host.file("/var/lib/zodb/pyams/pyams/Data.fs").exists
