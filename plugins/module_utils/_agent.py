@@ -26,6 +26,7 @@ import sys
 import tempfile
 import threading
 import time
+import types
 
 # One storage, or a file as zodbconvert, a ZEO server or an application reads it, without its other parts.
 SCHEMA = """
@@ -51,7 +52,6 @@ SESSIONS = (
 )
 READ_CACHE = 1  # MB of RelStorage's cache: everything is read once
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)  # of PostgreSQL's binary format
-SCRIPT_EVERY = 2  # seconds; 60 if it is not told
 LARGEST_HASHED = 64 << 20  # bytes of a blob that the server may hold in memory
 # What stands for the state of each current object, by whether history is kept
 CURRENT = {
@@ -593,6 +593,11 @@ class Relational(Storage):
         config.cache_local_mb = READ_CACHE
         if not self.shared:
             config.blob_dir, config.blob_cache_size = self._blob_folder(), None
+        if self.kind == "sqlite":
+            # RelStorage has SQLite hold all of a transaction in memory, so that it locks nothing before its end.
+            given = self.adapter.config.pragmas
+            pragmas = {"cache_spill": 1, **(given.pragmas if given else {})}
+            self.adapter.config.pragmas = types.SimpleNamespace(pragmas=pragmas)
         self.database = self._database()
         self.storage = self.section.open()
 
@@ -1501,11 +1506,8 @@ def _no_blob(oid, tid):
 
 def zodbconvert(request):
     """Run RelStorage's zodbconvert. request: source, destination."""
-    import relstorage.storage.copy
     import relstorage.zodbconvert
 
-    # It commits as often as it logs, and SQLite has what is not committed in memory.
-    relstorage.storage.copy._ProgressLogger.log_interval = SCRIPT_EVERY
     destination = storage(request["destination"])
     with storage(request["source"]) as source:
         try:

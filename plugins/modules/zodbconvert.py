@@ -494,14 +494,11 @@ class Conversion:
     def act(self):
         """Carry it out and prove it. Raises Refused and Failed; a next run then goes on or starts over."""
         os.makedirs(self.params["state_dir"], mode=0o700, exist_ok=True)
-        try:
-            self._lock()
-            self._unchanged()
-            began = time.monotonic()
-            self._copy()
-            self.duration = time.monotonic() - began
-        finally:
-            self.agent.stop()
+        self._lock()
+        self._unchanged()
+        began = time.monotonic()
+        self._copy()
+        self.duration = time.monotonic() - began
 
     def _copy(self):
         source, destination = self.sides["source"], self.sides["destination"]
@@ -535,6 +532,11 @@ class Conversion:
                 self.extra = done["found"]["extra"]
         self.verified = self.params["verify"]
         self._write_record("proven", start=start or source["last_tid"])
+
+    def close(self):
+        """Wait until the agent has ended, and with it its locks."""
+        if self.agent:
+            self.agent.stop()
 
     def result(self):
         """Return the documented keys."""
@@ -649,7 +651,9 @@ def main():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what is done is told
     except (Refused, _agent_run.Failed) as refusal:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        conversion.close()
         module.fail_json(msg=str(refusal), **conversion.result())
+    conversion.close()
     ahead = _tid.time_of(conversion.sides["source"]["last_tid"]) or ""
     if ahead > time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + CLOCK)):
         module.warn(f"the source's last transaction is of {ahead}, which is yet to come; look at the clocks.")

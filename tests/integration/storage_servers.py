@@ -187,7 +187,8 @@ class Zeo:
             f"read-only {str(read_only).lower()}\n</filestorage>\n"
         )
         command = [VIRTUALENV / "bin" / "runzeo", "-C", configuration]
-        self.process = start(command, self.log, self.account, signal.SIGTERM)
+        # By SIGTERM one that has just begun to listen would live on: ZEO ends its main thread alone then.
+        self.process = start(command, self.log, self.account, signal.SIGKILL)
         until(self._answers, self.log.read_text)
 
     def _answers(self):
