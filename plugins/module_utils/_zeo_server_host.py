@@ -9,6 +9,7 @@ what was not asked raises KeyError, so that none is passed over in silence.
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 import time
@@ -252,6 +253,8 @@ def _entry_rules(
         yield from _data_rules(number, storage, instance, own, host, account)
         yield from _place_rules(number, storage, instance, settings, host, account, manager)
         yield from _moved_rules(number, storage, instance, host)
+        if not settings.get("moves"):
+            yield from _left_rules(number, storage, host)
     if instance["tls"] and not instance["tls_managed"]:
         yield from _certificate_rules(instance["tls"], host, account)
 
@@ -478,6 +481,24 @@ def _moved_rules(number: int, storage: dict, instance: dict, host: dict) -> Iter
                 f"storages[{number}].{key} {storage[key]} is not there, and {show(storage['name'])} was served from "
                 f"{old[key]}; stop the server and move the data first, or name the old place."
             )
+
+
+def _left_rules(number: int, storage: dict, host: dict) -> Iterator[str]:
+    """What is written to a storage that its site has left would be lost."""
+    text = host["read"][storage["moved"]]
+    if text is None or storage["read_only"]:
+        return
+    try:
+        note = json.loads(text)
+        where = f"has moved to {note['to']} on {note['since']}"
+        if note["phase"] != "moved":
+            where = f"is on its way {'back from' if note['phase'] == 'returning' else 'to'} {note['to']}"
+    except (ValueError, TypeError, KeyError):
+        where = "has moved"
+    yield (
+        f"storages[{number}] {show(storage['name'])}: its site {where}, says {storage['moved']}, and would be written "
+        "in two places; set read_only to true, or move it back by pyams.zodb.migrate with migrate_phase=rollback."
+    )
 
 
 def _certificate_rules(tls: dict, host: dict, account: Account) -> Iterator[str]:
