@@ -608,16 +608,19 @@ def _is_server(at: dict, own: list[dict], host: dict) -> bool:
     """Whether what listens is the server of one of these entries, or the old one of the tree that the first adopts.
 
     In a container root may not see whose a socket is (that takes CAP_SYS_PTRACE), but it always sees who locked the
-    data: as long as that is such a server, it is that server that has the address.
+    data: as long as that is such a server, it is that server that has the address. One that serves read-only locks
+    nothing: there, the configuration that it was started with has to name the address.
     """
     if at["pid"] is not None:
         return _ours(at["unit"], at["program"], own) or _adopted(at["pid"], own[0], host)
     held = [host["file_storages"].get(storage["path"]) for instance in own for storage in instance["storages"]]
+    locked = [about for about in held if about and about["locked"]]
+    if not locked:
+        texts = [host["read"][instance["conf"]] for instance in own]
+        return own[0]["address"] in [_zeo_conf.parse(text, "/")["address"] for text in texts if text and OURS in text]
     return any(
-        about["locked"]
-        and (_ours(about["lock_unit"], about["lock_program"], own) or _adopted(about["lock_pid"], own[0], host))
-        for about in held
-        if about
+        _ours(about["lock_unit"], about["lock_program"], own) or _adopted(about["lock_pid"], own[0], host)
+        for about in locked
     )
 
 
