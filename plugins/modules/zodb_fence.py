@@ -114,11 +114,10 @@ def look(kind, options):
     return [_host.named(pid) for pid in pids if pid]
 
 
-def server_pid(addresses):
-    """Return the pid of the process that listens on one of the addresses, None if there is none."""
+def sockets(addresses):
+    """Return the sockets that listen on the addresses; whose they are is seen by root and by their owner."""
     tcp, unix = _host.listeners()
-    inodes = {_host.occupant(address, tcp, unix)[0] for address in addresses} - {None}
-    return next(iter(_host.holders(inodes).values()), None)
+    return {_host.occupant(address, tcp, unix)[0] for address in addresses} - {None}
 
 
 def stop(addresses, command):
@@ -126,7 +125,8 @@ def stop(addresses, command):
 
     zdaemon looks once a second only whether what it stops has ended; then it is left to find that out by itself.
     """
-    pid = server_pid(addresses)
+    before = sockets(addresses)
+    pid = next(iter(_host.holders(before).values()), None)
     with tempfile.TemporaryFile("w+") as said:
         try:
             process = subprocess.Popen(
@@ -141,10 +141,12 @@ def stop(addresses, command):
             raise _agent_run.Failed(
                 f"server_stop {' '.join(command)} ended with {process.returncode}: {said.read().strip()}"
             )
-    left = server_pid(addresses)
-    if left is not None:
-        raise _agent_run.Failed(f"{_host.named(left)} goes on to serve {addresses[0]} after {' '.join(command)}.")
-    return pid is not None
+    left = sockets(addresses)
+    if left:
+        pid = next(iter(_host.holders(left).values()), None)
+        which = _host.named(pid) if pid else "a process"
+        raise _agent_run.Failed(f"{which} goes on to serve {addresses[0]} after {' '.join(command)}.")
+    return bool(before)
 
 
 def main():
@@ -163,7 +165,7 @@ def main():
         else:
             found = {"changed": False, "read_only": None, "clients": look(kind, options)}
             if command and module.check_mode:
-                found["changed"] = server_pid(options["server"]) is not None
+                found["changed"] = bool(sockets(options["server"]))
             elif command:
                 found["changed"] = stop(options["server"], command)
     except (_storage.Refused, _agent_run.Failed) as error:
