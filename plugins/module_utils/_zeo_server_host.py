@@ -254,7 +254,7 @@ def _entry_rules(
         yield from _place_rules(number, storage, instance, settings, host, account, manager)
         yield from _moved_rules(number, storage, instance, host)
         if not settings.get("moves"):
-            yield from _left_rules(number, storage, host)
+            yield from _left_rules(number, storage, settings, host)
     if instance["tls"] and not instance["tls_managed"]:
         yield from _certificate_rules(instance["tls"], host, account)
 
@@ -483,11 +483,14 @@ def _moved_rules(number: int, storage: dict, instance: dict, host: dict) -> Iter
             )
 
 
-def _left_rules(number: int, storage: dict, host: dict) -> Iterator[str]:
-    """What is written to a storage that its site has left would be lost."""
+def _left_rules(number: int, storage: dict, settings: dict, host: dict) -> Iterator[str]:
+    """What is written to a storage that its site has left would be lost, and no application is to be led there."""
     text = host["read"][storage["moved"]]
-    if text is None or storage["read_only"]:
+    if text is None or (storage["read_only"] and not settings.get("client")):
         return
+    consequence, remedy = "would be written in two places", "set read_only to true"
+    if storage["read_only"]:
+        consequence, remedy = "would be led back by its clients' files", "include the role with tasks_from: server"
     try:
         note = json.loads(text)
         where = f"has moved to {note['to']} on {note['since']}"
@@ -496,8 +499,8 @@ def _left_rules(number: int, storage: dict, host: dict) -> Iterator[str]:
     except (ValueError, TypeError, KeyError):
         where = "has moved"
     yield (
-        f"storages[{number}] {show(storage['name'])}: its site {where}, says {storage['moved']}, and would be written "
-        "in two places; set read_only to true, or move it back by pyams.zodb.migrate with migrate_phase=rollback."
+        f"storages[{number}] {show(storage['name'])}: its site {where}, says {storage['moved']}, and "
+        f"{consequence}; {remedy}, or move it back by pyams.zodb.migrate with migrate_phase=rollback."
     )
 
 

@@ -460,6 +460,20 @@ def tree(text=OLDTEXT, **about):
             )
         ),
         pytest.param(
+            one(storages=[{"name": "pyams", "read_only": True}]),
+            {"client": True},
+            {"read": {NOTE: note("moved")}},
+            [
+                PYAMS
+                + (
+                    f"storages[0] pyams: its site has moved to postgresql on 2026-11-27 03:30 UTC, says {NOTE}, and "
+                    "would be led back by its clients' files; include the role with tasks_from: server, or move it "
+                    "back by pyams.zodb.migrate with migrate_phase=rollback."
+                )
+            ],
+            id="the clients' files of a storage that its site has left",
+        ),
+        pytest.param(
             one(address="zeo.example.org:8100", tls={"clients": []}),
             {},
             {
