@@ -114,6 +114,14 @@ def locate(instance: dict, settings: dict) -> dict:
     return located
 
 
+def moved(storage: dict, instance: dict, settings: dict) -> str:
+    """Return the path of the note that the role migrate leaves: the site of a storage is elsewhere now.
+
+    No name of an entry or of a storage has a dot, so no two storages have one note.
+    """
+    return "%s/zeo-%s.%s.moved" % (settings["config_dir"], instance["name"], storage["name"])
+
+
 def served(storage: dict, instance: dict) -> str:
     """Return the ZConfig section of a storage as the server opens it."""
     description = {

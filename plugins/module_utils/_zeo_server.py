@@ -6,7 +6,8 @@
 Pure functions, no Ansible. Entries are typed and carry the defaults of the argument spec; a key without a value is
 null. settings is what the role's other variables say, by their names without C(zeo_server_), and beside them manager
 (C(systemd) or C(zdaemon), null until the host was looked at), releases and pins (of _virtualenv.describe()), and
-old_variables (names), and client (whether clients' files are laid too, false if absent).
+old_variables (names), client (whether clients' files are laid too, false if absent), and moves (whether it is the role
+migrate that asks, false if absent).
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ def complete(entries: list[dict], settings: dict) -> list[dict]:
     """Return the entries with every value that follows from others, and with what _zeo_layout.locate() adds.
 
     Beside the spec's keys: host and port (null for a socket), socket (null for a port), loopback, tls_managed; for each
-    storage served and asked, the ZConfig sections of the server and of its tools (null where something is wrong).
+    storage served and asked, the ZConfig sections of the server and of its tools (null where something is wrong), and
+    moved, the path of the note that its site has moved away.
     Nothing is refused here: a value that is wrong stays as it is. Its own result comes back unchanged.
     """
     settings = _tidied(settings)
@@ -90,6 +92,7 @@ def questions(entries: list[dict], settings: dict) -> dict:
         "wheelhouse": settings["wheelhouse"],
         "read": sorted(
             {path for instance in instances for path in _zeo_server_host.own_files(instance)}
+            | {storage["moved"] for one in present for storage in one["storages"]}
             | {path for one in present if one["adopt"] for path in [one["adopted_conf"], *one["adopted_links"]]}
         ),
     }
@@ -164,6 +167,7 @@ def _completed(entry: dict, settings: dict) -> dict:
     for storage in instance["storages"]:
         storage["served"] = _rendered(_zeo_layout.served, storage, instance)[0]
         storage["asked"] = _rendered(_zeo_layout.asked, storage, instance)[0] if at else None
+        storage["moved"] = _zeo_layout.moved(storage, instance, settings)
     return instance
 
 

@@ -9,6 +9,7 @@ what was not asked raises KeyError, so that none is passed over in silence.
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 import time
@@ -252,6 +253,8 @@ def _entry_rules(
         yield from _data_rules(number, storage, instance, own, host, account)
         yield from _place_rules(number, storage, instance, settings, host, account, manager)
         yield from _moved_rules(number, storage, instance, host)
+        if not settings.get("moves"):
+            yield from _left_rules(number, storage, settings, host)
     if instance["tls"] and not instance["tls_managed"]:
         yield from _certificate_rules(instance["tls"], host, account)
 
@@ -480,6 +483,27 @@ def _moved_rules(number: int, storage: dict, instance: dict, host: dict) -> Iter
             )
 
 
+def _left_rules(number: int, storage: dict, settings: dict, host: dict) -> Iterator[str]:
+    """What is written to a storage that its site has left would be lost, and no application is to be led there."""
+    text = host["read"][storage["moved"]]
+    if text is None or (storage["read_only"] and not settings.get("client")):
+        return
+    consequence, remedy = "would be written in two places", "set read_only to true"
+    if storage["read_only"]:
+        consequence, remedy = "would be led back by its clients' files", "include the role with tasks_from: server"
+    try:
+        note = json.loads(text)
+        where = f"has moved to {note['to']} on {note['since']}"
+        if note["phase"] != "moved":
+            where = f"is on its way {'back from' if note['phase'] == 'returning' else 'to'} {note['to']}"
+    except (ValueError, TypeError, KeyError):
+        where = "has moved"
+    yield (
+        f"storages[{number}] {show(storage['name'])}: its site {where}, says {storage['moved']}, and "
+        f"{consequence}; {remedy}, or move it back by pyams.zodb.migrate with migrate_phase=rollback."
+    )
+
+
 def _certificate_rules(tls: dict, host: dict, account: Account) -> Iterator[str]:
     wrong = list(_authority_rules(tls["ca"], host, account))
     yield from wrong
@@ -587,16 +611,19 @@ def _is_server(at: dict, own: list[dict], host: dict) -> bool:
     """Whether what listens is the server of one of these entries, or the old one of the tree that the first adopts.
 
     In a container root may not see whose a socket is (that takes CAP_SYS_PTRACE), but it always sees who locked the
-    data: as long as that is such a server, it is that server that has the address.
+    data: as long as that is such a server, it is that server that has the address. One that serves read-only locks
+    nothing: there, the configuration that it was started with has to name the address.
     """
     if at["pid"] is not None:
         return _ours(at["unit"], at["program"], own) or _adopted(at["pid"], own[0], host)
     held = [host["file_storages"].get(storage["path"]) for instance in own for storage in instance["storages"]]
+    locked = [about for about in held if about and about["locked"]]
+    if not locked:
+        texts = [host["read"][instance["conf"]] for instance in own]
+        return own[0]["address"] in [_zeo_conf.parse(text, "/")["address"] for text in texts if text and OURS in text]
     return any(
-        about["locked"]
-        and (_ours(about["lock_unit"], about["lock_program"], own) or _adopted(about["lock_pid"], own[0], host))
-        for about in held
-        if about
+        _ours(about["lock_unit"], about["lock_program"], own) or _adopted(about["lock_pid"], own[0], host)
+        for about in locked
     )
 
 

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: zodb_fence
-short_description: Tell who has a ZODB storage open, and make one of PostgreSQL read-only
+short_description: Tell who has a ZODB storage open, and keep everybody from writing to it
 version_added: "0.2.0"
 description:
   - For the role P(pyams.zodb.migrate#role). Nobody can write to a fenced storage, whatever the role in the database, or
     pack it. It can be read.
   - The fence is a trigger on RelStorage's tables, C(pyams_zodb_fence), which is put up when the commits that are under
     way have ended. The other sessions of the same role are then ended, so that nobody goes on with what is old.
-  - Storages of other kinds are looked at only. A FileStorage of a ZEO server is fenced by C(read_only) of its entry in
-    the role P(pyams.zodb.zeo_server#role).
+  - A ZEO server is stopped, which takes no longer than its process needs to end. To serve the storage again, read-only,
+    there is C(read_only) of its entry in the role P(pyams.zodb.zeo_server#role).
+  - Storages of other kinds are looked at only.
 requirements:
   - a virtualenv with Python 3.11 or newer, RelStorage 4 and the database's driver
 extends_documentation_fragment:
@@ -34,8 +35,14 @@ attributes:
     details: Connections to ZEO servers of the host and holders of locks come from Linux's C(/proc).
 options:
   read_only:
-    description: Whether the storage is to be fenced. Nothing is changed if absent.
+    description: Whether a database is to be fenced. Nothing is changed if absent.
     type: bool
+  server_stop:
+    description: >-
+      For a ZEO server of this host, the command that stops it, as a list. Waited for until the process that listens has
+      ended, or else until the command has. It is an error if somebody listens then.
+    type: list
+    elements: str
 seealso:
   - module: pyams.zodb.zodb_info
 author:
@@ -51,6 +58,15 @@ EXAMPLES = r"""
         dbname: pyams
     read_only: true
   register: fenced
+
+- name: Stop a ZEO server, and learn whom that cuts off
+  pyams.zodb.zodb_fence:
+    virtualenv: /opt/zodb/relstorage
+    storage:
+      zeo:
+        server: [127.0.0.1:8100]
+        storage: pyams
+    server_stop: [systemctl, stop, zeo-pyams.service]
 """
 
 RETURN = r"""
@@ -68,6 +84,11 @@ clients:
   sample: ["pyams from 10.0.0.7, session 4242, RS: Store"]
 """
 
+import os
+import subprocess
+import tempfile
+import time
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pyams.zodb.plugins.module_utils import _agent_run, _host, _storage
 
@@ -75,7 +96,9 @@ ARGUMENTS = {
     "storage": {"type": "dict", "required": True, "options": _storage.argument_spec()},
     "virtualenv": {"type": "path", "required": True},
     "read_only": {"type": "bool"},
+    "server_stop": {"type": "list", "elements": "str"},
 }
+INTERVAL = 0.02  # seconds between two looks at a process that ends
 
 
 def look(kind, options):
@@ -91,17 +114,60 @@ def look(kind, options):
     return [_host.named(pid) for pid in pids if pid]
 
 
+def sockets(addresses):
+    """Return the sockets that listen on the addresses; whose they are is seen by root and by their owner."""
+    tcp, unix = _host.listeners()
+    return {_host.occupant(address, tcp, unix)[0] for address in addresses} - {None}
+
+
+def stop(addresses, command):
+    """Stop a server by a command, and return whether there was one.
+
+    zdaemon looks once a second only whether what it stops has ended; then it is left to find that out by itself.
+    """
+    before = sockets(addresses)
+    pid = next(iter(_host.holders(before).values()), None)
+    with tempfile.TemporaryFile("w+") as said:
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
+            )
+        except OSError as error:
+            raise _agent_run.Failed(f"server_stop {command[0]}: {error.strerror.lower()}.") from None
+        while process.poll() is None and (pid is None or os.path.exists(f"/proc/{pid}")):
+            time.sleep(INTERVAL)
+        if process.returncode:
+            said.seek(0)
+            raise _agent_run.Failed(
+                f"server_stop {' '.join(command)} ended with {process.returncode}: {said.read().strip()}"
+            )
+    left = sockets(addresses)
+    if left:
+        pid = next(iter(_host.holders(left).values()), None)
+        which = _host.named(pid) if pid else "a process"
+        raise _agent_run.Failed(f"{which} goes on to serve {addresses[0]} after {' '.join(command)}.")
+    return bool(before)
+
+
 def main():
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    description, read_only = module.params["storage"], module.params["read_only"]
+    description, read_only, command = (module.params[name] for name in ("storage", "read_only", "server_stop"))
     try:
         ((kind, options),) = _storage.normalise(description).items()
+        if command and kind != "zeo":
+            raise _storage.Refused(
+                f"server_stop is given for a storage of the kind {kind}; only a ZEO server is stopped."
+            )
         if kind == "postgresql" or read_only is not None:
             agent = _agent_run.Agent(module.params["virtualenv"], [description])
             place = _agent_run.place(description)
             found = agent.ask("fence", storage=place, up=read_only, do=not module.check_mode)
         else:
             found = {"changed": False, "read_only": None, "clients": look(kind, options)}
+            if command and module.check_mode:
+                found["changed"] = bool(sockets(options["server"]))
+            elif command:
+                found["changed"] = stop(options["server"], command)
     except (_storage.Refused, _agent_run.Failed) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**found)

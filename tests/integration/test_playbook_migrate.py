@@ -9,11 +9,14 @@ second, and is stopped and started by the commands that the playbook is given.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 import re
+import signal
 import subprocess
 import time
 
@@ -23,6 +26,7 @@ import storage_kinds
 from storage_servers import PYTHON, VIRTUALENV, as_user, free_port, own, until
 
 SMALL = {"seed": 20261127, "objects": 20, "transactions": 6, "undo_creation": False}
+OBJECTS = 100_000 if os.environ.get("SOAK") == "1" else 2_000  # of the site whose pause is measured
 START = """
 cd {folder}
 setsid {python} {folder}/writer.py {folder}/config/pyams/storage.inc {folder}/ledger $(cat rate) >>writer.log 2>&1 &
@@ -33,6 +37,7 @@ cd {folder}
 [ -e pid ] || exit 0
 kill -TERM $(cat pid)
 while kill -0 $(cat pid) 2>/dev/null; do sleep 0.02; done
+touch -r ledger last
 rm pid
 """
 PLAYS = """
@@ -50,6 +55,20 @@ class Run:
     status: int
     changed: int
     text: str
+
+
+def killed(pid):
+    """Kill a process with all that it has started: each task has a group of processes of its own."""
+    parents = {}
+    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    going = [pid]
+    for one in going:
+        going += [child for child, parent in parents.items() if parent == one]
+    for one in going:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
 
 
 class Site:
@@ -80,8 +99,8 @@ class Site:
             **{f"zodb_{name}_dir": f"{folder}/{name}" for name in ("config", "data", "log", "cache", "run")},
         }
 
-    def run(self, *arguments, playbook="pyams.zodb.migrate", **variables):
-        """Run a playbook as the account."""
+    def run(self, *arguments, playbook="pyams.zodb.migrate", killed_at=None, **variables):
+        """Run a playbook as the account. killed_at: the end of the name of the task at which all of it is killed."""
         inventory = self.folder.with_suffix(".json")
         host = {"ansible_connection": "local", **self.variables, **variables}
         groups = {"zeo_servers": {"localhost": host}, "zodb_clients": {"app": {"ansible_connection": "local"}}}
@@ -89,17 +108,23 @@ class Site:
         command = [str(pathlib.Path(ansible_tasks.command("")[0])), "-i", str(inventory)]
         become = ["-b", f"--become-user={self.account}", "--become-method=ansible.builtin.su"]
         began = time.monotonic()
-        done = subprocess.run(
-            [*command, *become, *arguments, str(playbook)],
-            env=ansible_tasks.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        print(done.stdout, f"{time.monotonic() - began:.1f} s")
-        changed = re.search(r"changed=(\d+)", done.stdout)
-        return Run(done.returncode, int(changed[1]) if changed else -1, " ".join(done.stdout.split()))
+        said = self.folder.with_suffix(".out")
+        with said.open("w", encoding="utf-8") as file:
+            process = subprocess.Popen(
+                [*command, *become, *arguments, str(playbook)],
+                env=ansible_tasks.environment(),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+            while killed_at and process.poll() is None:
+                if f"{killed_at}] ***" in said.read_text():
+                    killed(process.pid)
+                time.sleep(0.02)
+            status = process.wait()
+        text = said.read_text()
+        print(text, f"{time.monotonic() - began:.1f} s")
+        changed = re.search(r"changed=(\d+)", text)
+        return Run(status, int(changed[1]) if changed else -1, " ".join(text.split()))
 
     def serve(self):
         """Have the role serve a storage, as an entry of this host alone, and return where its data are."""
@@ -123,6 +148,13 @@ class Site:
     def starts(self):
         self.do("start")
         self.writes()
+
+    def unproven(self):
+        """Return the seconds from the last commit before a move to the proof that the destination has it."""
+        proven = max(path.stat().st_mtime for path in (self.folder / "state").glob("*.json"))
+        seconds = proven - (self.folder / "last").stat().st_mtime
+        print(f"PROVEN {seconds:.1f} s after the last commit, load {os.getloadavg()[0]:.1f}")
+        return seconds
 
     def writes(self, more=20):
         """Wait until it has committed more."""
@@ -173,20 +205,40 @@ def test_from_a_server_of_ours_to_postgresql_and_back(site, make_storage):
     data = site.serve()
     destination = make_storage("postgresql", account=site.account)
     address = site.variables["zeo_server_instances"][0]["address"]
-    client = f"%import ZEO\n<clientstorage>\n  server {address}\n  storage pyams\n  wait-timeout 2\n</clientstorage>\n"
     source = make_storage("filestorage", account=site.account)
+    client = "%import ZEO\n<clientstorage>\n  storage pyams\n  wait-timeout 2\n"
+    client += f"  server {address}\n  blob-dir {source.folder}/cache\n</clientstorage>\n"
     source = dataclasses.replace(source, section=client, location=storage_kinds._file(data, data / "blobs"))
+    source.fill(**{**SMALL, "objects": OBJECTS})
     site.variables.update(migrate_name="", migrate_zeo_server="pyams", migrate_destination=destination.description)
     site.starts()
     with source.written() as forgotten:
         done = site.run()
     assert done.status == 0
-    assert pause(done) < 120
+    assert pause(done) < 60
+    assert 0 < site.unproven() < 30
     assert "127.0.0.1 port" in done.text  # the writer that was forgotten
     site.writes()
     assert forgotten.lost(destination) == {}
     again = site.run()
     assert (again.status, again.changed) == (0, 0)
+    play = site.folder.with_suffix(".yml")
+    unchanged = site.run(playbook=play)  # of the inventory that it had before
+    assert unchanged.status == 2
+    assert re.search(
+        r'zeo_server_instances\[0\] "pyams": storages\[0\] pyams: its site has moved to postgresql on 20\d\d-\d\d-\d\d '
+        r"\d\d:\d\d UTC, says \S+/config/zeo-pyams.pyams.moved, and would be written in two places; set read_only to "
+        "true, or move it back by pyams.zodb.migrate with migrate_phase=rollback.",
+        unchanged.text,
+    )
+    entry = {**site.variables["zeo_server_instances"][0], "pack": {"enabled": False}}
+    entry["storages"] = [{"name": "pyams", "read_only": True}]
+    led_back = site.run(playbook=play, zeo_server_instances=[entry])
+    assert "and would be led back by its clients' files; include the role with tasks_from: server, or" in led_back.text
+    served = site.folder.with_suffix(".served.yml")
+    served.write_text(PLAYS.replace("zeo_server}", "zeo_server, tasks_from: server}"))
+    followed = site.run(playbook=served, zeo_server_instances=[entry])
+    assert (followed.status, followed.changed) == (0, 0)
     refused = site.run("-e", json.dumps({"zeo_server_instances": [{"name": "pyams"}]}))
     assert "zeo_server_instances comes from the command line" in refused.text
 
@@ -197,6 +249,47 @@ def test_from_a_server_of_ours_to_postgresql_and_back(site, make_storage):
     site.do("stop")
     assert site.ledger.lost(source) == {}
     assert forgotten.lost(source) == {}
+    assert (site.run(playbook=play).status, list((site.folder / "config").glob("*.moved"))) == (0, [])
+
+
+def test_a_run_that_is_killed_in_the_pause_is_made_good_by_the_next(site, make_storage):
+    """With SIGKILL, wherever nobody could write to the old storage or to the new one any more."""
+    site.serve()
+    destination = make_storage("postgresql", account=site.account)
+    site.variables.update(migrate_name="", migrate_zeo_server="pyams", migrate_destination=destination.description)
+    site.starts()
+    killed_run = site.run(killed_at="Fence | Keep everybody from writing, and tell who had it open")
+    assert killed_run.status == -signal.SIGKILL
+    assert not (site.folder / "pid").exists()  # it stands still
+    refused = site.run(playbook=site.folder.with_suffix(".yml"))
+    assert "its site is on its way to postgresql" in refused.text
+    back = site.run("-e", "migrate_phase=rollback")
+    assert back.status == 0
+    assert "The site is where it was before." in back.text
+    site.writes()
+
+    for task in (
+        "Client | Lay the applications' files",
+        "Serve | Have the ZEO server serve the source, read-only or not",  # when the application has been started
+    ):
+        assert site.run(killed_at=task).status == -signal.SIGKILL
+    site.writes()
+    done = site.run()
+    assert done.status == 0
+    assert "An earlier run was cut off while it moved the site" in done.text
+    site.writes()
+    assert (site.run().changed, site.ledger.lost(destination)) == (0, {})
+
+    killed_run = site.run("-e", "migrate_phase=rollback", killed_at="Rollback | Start the writers")
+    assert killed_run.status == -signal.SIGKILL
+    other = site.run()
+    assert other.status == 2
+    assert "the way back of pyams was begun and has not come to its end" in other.text
+    assert site.run("-e", "migrate_phase=rollback").status == 0
+    site.writes()
+    site.do("stop")
+    data = site.folder / "data" / "pyams" / "pyams"
+    assert site.ledger.lost(dataclasses.replace(destination, location=storage_kinds._file(data, data / "blobs"))) == {}
 
 
 def test_from_postgresql_to_a_filestorage_and_back_in_phases(site, make_storage):

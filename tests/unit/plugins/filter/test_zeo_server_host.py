@@ -61,6 +61,7 @@ CONF = f"""{MARK}
   blob-dir /old/blobs
 </filestorage>
 """
+NOTE = "/etc/zodb/zeo-pyams.pyams.moved"
 OLD = "/srv/pyams/etc/pyams-zeo.conf"
 OLDDATA = "/srv/pyams/var/Data.fs"
 OLDRUN = "/srv/pyams/bin/python /srv/pyams/bin/runzeo"
@@ -108,6 +109,11 @@ def locked(program, unit=None, pid=4711):
 def held(address="127.0.0.1:8100", pid=4711, program=None, unit=None):
     """Return a host where something listens."""
     return {"listens": {address: {"in_use": True, "pid": pid, "program": program, "unit": unit}}}
+
+
+def note(phase):
+    """Return what the role migrate leaves."""
+    return json.dumps({"phase": phase, "to": "postgresql", "since": "2026-11-27 03:30 UTC", "source_last_tid": None})
 
 
 def cert(name, **about):
@@ -431,6 +437,41 @@ def tree(text=OLDTEXT, **about):
                 )
             ],
             id="port held by a hidden process",
+        ),
+        *(
+            pytest.param(
+                one(),
+                {},
+                {"read": {NOTE: text}},
+                [
+                    PYAMS
+                    + (
+                        f"storages[0] pyams: its site {where}, says {NOTE}, and would be written in two places; set "
+                        "read_only to true, or move it back by pyams.zodb.migrate with migrate_phase=rollback."
+                    )
+                ],
+                id=f"a note that its site {where}",
+            )
+            for text, where in (
+                (note("moved"), "has moved to postgresql on 2026-11-27 03:30 UTC"),
+                (note("switching"), "is on its way to postgresql"),
+                (note("returning"), "is on its way back from postgresql"),
+                ("cut off", "has moved"),
+            )
+        ),
+        pytest.param(
+            one(storages=[{"name": "pyams", "read_only": True}]),
+            {"client": True},
+            {"read": {NOTE: note("moved")}},
+            [
+                PYAMS
+                + (
+                    f"storages[0] pyams: its site has moved to postgresql on 2026-11-27 03:30 UTC, says {NOTE}, and "
+                    "would be led back by its clients' files; include the role with tasks_from: server, or move it "
+                    "back by pyams.zodb.migrate with migrate_phase=rollback."
+                )
+            ],
+            id="the clients' files of a storage that its site has left",
         ),
         pytest.param(
             one(address="zeo.example.org:8100", tls={"clients": []}),
@@ -1205,6 +1246,23 @@ def test_refusals(written, settings, changes, sentences):
             both(data(**locked("python3 /opt/zodb/zeo-pyams/bin/runzeo")), held(pid=None)),
             id="our own server, whose socket cannot be seen",
         ),
+        pytest.param(
+            one(storages=[{"name": "pyams", "read_only": True}]),
+            {},
+            both(
+                data(),
+                held(pid=None),
+                {"read": {"/etc/zodb/zeo-pyams.conf": CONF.replace("/old/", "/var/lib/zodb/pyams/pyams/")}},
+            ),
+            id="our own server, read-only, whose socket cannot be seen",
+        ),
+        pytest.param(
+            one(storages=[{"name": "pyams", "read_only": True}]),
+            {},
+            {"read": {NOTE: note("moved")}},
+            id="a storage that its site has left, read-only",
+        ),
+        pytest.param(one(), {"moves": True}, {"read": {NOTE: note("moved")}}, id="the role migrate moves it back"),
         pytest.param(
             one(adopt="/srv/pyams", address="8200"),
             {},
