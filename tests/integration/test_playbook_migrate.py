@@ -298,10 +298,12 @@ def test_from_postgresql_to_a_filestorage_and_back_in_phases(site, make_storage)
     source.fill(**SMALL)
     site.variables.update(migrate_source=source.description, migrate_destination=destination.description)
     site.leads_to(source)
+    (lost,) = source.plant("missing")
     before = fingerprint(site, source, destination)
     checked = site.run("--check")
     assert checked.status == 0
     assert checked.changed > 0
+    assert f"missing from the source, though others refer to them: 1 (0x{lost})" in checked.text
     assert fingerprint(site, source, destination) == before
 
     for phase, sentence in (
