@@ -36,7 +36,8 @@ STOP = """
 cd {folder}
 [ -e pid ] || exit 0
 kill -TERM $(cat pid)
-while kill -0 $(cat pid) 2>/dev/null; do sleep 0.02; done
+# One that has ended may stay a zombie for some seconds, until the machine's first process looks after it.
+while grep -qs '^State:.[^Z]' /proc/$(cat pid)/status; do sleep 0.02; done
 touch -r ledger last
 rm pid
 """
