@@ -1209,27 +1209,32 @@ def _compare_histories(source, destination, full, until, after):
 
 
 def _compare_transactions(found, source, destination, one, other, full, extension):
-    ours, theirs = ({record.oid: _digest(record.data, full) for record in side} for side in (one, other))
+    ours, blobs = _digests(one, full)
+    theirs, _blobs = _digests(other, full)
     if _about(one, extension) != _about(other, extension):
         found.note("different", min(ours, default=NOTHING))
-    for oid in sorted(ours.keys() | theirs.keys()):
-        if oid not in ours:
-            found.note("extra", oid, one.tid)
-        elif oid not in theirs or ours[oid] != theirs[oid]:
-            found.note("different", oid)
-        elif ours[oid] and ours[oid][0] and not _equal_blobs(source, destination, oid, one.tid, full):
-            found.note("blobs", oid)
-        else:
-            found.note("same", oid)
+    differing = (
+        {oid for oid in ours.keys() | theirs.keys() if ours.get(oid) != theirs.get(oid)} if ours != theirs else set()
+    )
+    for oid in sorted(differing):
+        found.note("different" if oid in ours else "extra", oid, one.tid)
+    wrong = [oid for oid in sorted(blobs - differing) if not _equal_blobs(source, destination, oid, one.tid, full)]
+    for oid in wrong:
+        found.note("blobs", oid)
+    found.counts["same"] += len(ours.keys() - differing) - len(wrong)
 
 
-def _digest(state, full):
-    """Return (whether it is a blob's, what stands for the state), None for an object whose creation was undone."""
+def _digests(transaction, full):
+    """Return ({oid: what stands for its state, 0 if its creation was undone}, the oids of blobs)."""
     from ZODB.blob import is_blob_record
 
-    if state is None:
-        return None
-    return is_blob_record(state), _sha256([state]) if full else len(state)
+    digests, blobs = {}, set()
+    for record in transaction:
+        state = record.data
+        digests[record.oid] = 0 if state is None else _sha256([state]) if full else len(state)
+        if is_blob_record(state):
+            blobs.add(record.oid)
+    return digests, blobs
 
 
 def _about(transaction, extension):
