@@ -84,13 +84,13 @@ clients:
   sample: ["pyams from 10.0.0.7, session 4242, RS: Store"]
 """
 
-import os
-import subprocess
-import tempfile
-import time
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pyams.zodb.plugins.module_utils import _agent_run, _host, _storage
+from ansible_collections.pyams.zodb.plugins.module_utils import (
+    _agent_run,
+    _host,
+    _storage,
+    _zeo_stop,
+)
 
 ARGUMENTS = {
     "storage": {"type": "dict", "required": True, "options": _storage.argument_spec()},
@@ -98,7 +98,6 @@ ARGUMENTS = {
     "read_only": {"type": "bool"},
     "server_stop": {"type": "list", "elements": "str"},
 }
-INTERVAL = 0.02  # seconds between two looks at a process that ends
 
 
 def look(kind, options):
@@ -112,41 +111,6 @@ def look(kind, options):
     else:
         pids = []
     return [_host.named(pid) for pid in pids if pid]
-
-
-def sockets(addresses):
-    """Return the sockets that listen on the addresses; whose they are is seen by root and by their owner."""
-    tcp, unix = _host.listeners()
-    return {_host.occupant(address, tcp, unix)[0] for address in addresses} - {None}
-
-
-def stop(addresses, command):
-    """Stop a server by a command, and return whether there was one.
-
-    zdaemon looks once a second only whether what it stops has ended; then it is left to find that out by itself.
-    """
-    before = sockets(addresses)
-    pid = next(iter(_host.holders(before).values()), None)
-    with tempfile.TemporaryFile("w+") as said:
-        try:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
-            )
-        except OSError as error:
-            raise _agent_run.Failed(f"server_stop {command[0]}: {error.strerror.lower()}.") from None
-        while process.poll() is None and (pid is None or os.path.exists(f"/proc/{pid}")):
-            time.sleep(INTERVAL)
-        if process.returncode:
-            said.seek(0)
-            raise _agent_run.Failed(
-                f"server_stop {' '.join(command)} ended with {process.returncode}: {said.read().strip()}"
-            )
-    left = sockets(addresses)
-    if left:
-        pid = next(iter(_host.holders(left).values()), None)
-        which = _host.named(pid) if pid else "a process"
-        raise _agent_run.Failed(f"{which} goes on to serve {addresses[0]} after {' '.join(command)}.")
-    return bool(before)
 
 
 def main():
@@ -165,9 +129,9 @@ def main():
         else:
             found = {"changed": False, "read_only": None, "clients": look(kind, options)}
             if command and module.check_mode:
-                found["changed"] = bool(sockets(options["server"]))
+                found["changed"] = bool(_zeo_stop.sockets(options["server"]))
             elif command:
-                found["changed"] = stop(options["server"], command)
+                found["changed"] = _zeo_stop.stop(options["server"], command)
     except (_storage.Refused, _agent_run.Failed) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**found)
