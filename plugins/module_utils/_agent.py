@@ -1209,13 +1209,13 @@ def _compare_histories(source, destination, full, until, after):
 
 
 def _compare_transactions(found, source, destination, one, other, full, extension):
-    ours, blobs = _digests(one, full)
-    theirs, _blobs = _digests(other, full)
+    blobs = set()
+    ours, theirs = _digests(one, full, blobs), _digests(other, full)
     if _about(one, extension) != _about(other, extension):
         found.note("different", min(ours, default=NOTHING))
-    differing = (
-        {oid for oid in ours.keys() | theirs.keys() if ours.get(oid) != theirs.get(oid)} if ours != theirs else set()
-    )
+    differing = set()
+    if ours != theirs:
+        differing.update(oid for oid, _digest in ours.items() ^ theirs.items())
     for oid in sorted(differing):
         found.note("different" if oid in ours else "extra", oid, one.tid)
     wrong = [oid for oid in sorted(blobs - differing) if not _equal_blobs(source, destination, oid, one.tid, full)]
@@ -1224,17 +1224,17 @@ def _compare_transactions(found, source, destination, one, other, full, extensio
     found.counts["same"] += len(ours.keys() - differing) - len(wrong)
 
 
-def _digests(transaction, full):
-    """Return ({oid: what stands for its state, 0 if its creation was undone}, the oids of blobs)."""
+def _digests(transaction, full, blobs=None):
+    """Return {oid: what stands for its state, 0 if its creation was undone}. blobs: a set to put their oids into."""
     from ZODB.blob import is_blob_record
 
-    digests, blobs = {}, set()
+    digests = {}
     for record in transaction:
         state = record.data
         digests[record.oid] = 0 if state is None else _sha256([state]) if full else len(state)
-        if is_blob_record(state):
+        if blobs is not None and is_blob_record(state):
             blobs.add(record.oid)
-    return digests, blobs
+    return digests
 
 
 def _about(transaction, extension):

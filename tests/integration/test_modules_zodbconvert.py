@@ -402,6 +402,23 @@ def test_an_imitation_is_refused(make_storage, converter, what):
     destination.server.psql(sql, destination.database)
     refused = converter.direct(source, destination, state_dir=f"{converter.folder}/other")
     assert re.search(
+@pytest.mark.parametrize("fault", ["state", "tid", "missing", "extra", "blob"])
+@pytest.mark.parametrize("kind", ["filestorage", "sqlite_history"])
+def test_an_imitation_with_history_is_refused(make_storage, converter, kind, fault):
+    """Revision by revision, of two storages that keep history."""
+    source, destination = make_storage("filestorage"), make_storage(kind)
+    source.fill(**SMALL, undo_creation=False)
+    assert converter.direct(source, destination)["changed"]
+    planted = destination.plant(fault)
+    before = destination.read()
+    refused = converter.direct(source, destination, state_dir=f"{converter.folder}/other")
+    assert refused.get("failed"), refused
+    assert re.search(r"objects (have|are) |lacks the source's transaction", refused["msg"])
+    if fault in ("state", "missing", "blob"):
+        assert f"0x{planted[0]}" in refused["msg"]
+    assert destination.read() == before
+
+
         rf": 1 of its \d+ objects {FOREIGN[kind]} \(0x[0-9a-f]{{16}}\), nothing was copied; ", refused["msg"]
     )
     if what == "a state":
