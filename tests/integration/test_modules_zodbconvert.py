@@ -32,15 +32,6 @@ from storage_servers import PYTHON, VIRTUALENV, until
 INTERRUPTIONS = 200 if os.environ.get("SOAK") else 20
 LARGE = 1_000_000 if os.environ.get("SOAK") else 100_000  # objects of 2 KB
 
-
-@pytest.fixture(scope="module")
-def large(open_folder):
-    """A FileStorage with many objects."""
-    storage = storage_kinds.make("filestorage", open_folder() / "large")
-    storage.fill(seed=1, objects=LARGE, payload=2000, blobs=[100], undo_creation=False)
-    return storage
-
-
 # Writes a transaction up to its last step, prints its id, and takes that step when its input ends.
 UNFINISHED = """
 import sys
@@ -402,6 +393,15 @@ def test_an_imitation_is_refused(make_storage, converter, what):
     destination.server.psql(sql, destination.database)
     refused = converter.direct(source, destination, state_dir=f"{converter.folder}/other")
     assert re.search(
+        rf": 1 of its \d+ objects {FOREIGN[kind]} \(0x[0-9a-f]{{16}}\), nothing was copied; ", refused["msg"]
+    )
+    if what == "a state":
+        # Of the same length, which the fast comparison does not see; it says how far it looked.
+        fast = converter.direct(source, destination, state_dir=f"{converter.folder}/other", verify="fast")
+        assert (fast["state"], fast["verified"]) == ("equal", "fast")
+        assert converter.direct(source, destination, state_dir=f"{converter.folder}/other")["failed"]
+
+
 @pytest.mark.parametrize("fault", ["state", "tid", "missing", "extra", "blob"])
 @pytest.mark.parametrize("kind", ["filestorage", "sqlite_history"])
 def test_an_imitation_with_history_is_refused(make_storage, converter, kind, fault):
@@ -417,15 +417,6 @@ def test_an_imitation_with_history_is_refused(make_storage, converter, kind, fau
     if fault in ("state", "missing", "blob"):
         assert f"0x{planted[0]}" in refused["msg"]
     assert destination.read() == before
-
-
-        rf": 1 of its \d+ objects {FOREIGN[kind]} \(0x[0-9a-f]{{16}}\), nothing was copied; ", refused["msg"]
-    )
-    if what == "a state":
-        # Of the same length, which the fast comparison does not see; it says how far it looked.
-        fast = converter.direct(source, destination, state_dir=f"{converter.folder}/other", verify="fast")
-        assert (fast["state"], fast["verified"]) == ("equal", "fast")
-        assert converter.direct(source, destination, state_dir=f"{converter.folder}/other")["failed"]
 
 
 def test_a_blob_that_the_account_may_not_read_is_named(make_storage, converter):
@@ -768,7 +759,7 @@ def test_both_ways_into_postgresql_are_equal(make_storage, converter, kind, meth
 
 @pytest.mark.parametrize("calls", range(2))
 def test_sigterm_while_no_agent_runs_is_answered(make_storage, converter, calls):
-    """Before the agent that looks, and between it and the one that copies; the next run ends right."""
+    """Before the agent is there, and when it has ended; the next run ends right."""
     source, destination = make_storage("filestorage"), make_storage("sqlite")
     source.fill(**SMALL)
     process = converter.start(source, destination)
@@ -854,19 +845,24 @@ def test_an_interrupted_copy_ends_right(make_storage, converter, number):
     assert (again["changed"], again["state"]) == (False, "equal")
 
 
+@pytest.fixture(scope="module")
+def large(open_folder):
+    """A FileStorage with many objects."""
+    storage = storage_kinds.make("filestorage", open_folder() / "large")
+    storage.fill(seed=1, objects=LARGE, payload=2000, blobs=[100], undo_creation=False)
+    return storage
+
+
 @pytest.mark.parametrize("kind", ["postgresql", "sqlite", "filestorage"])
 def test_a_large_storage_takes_little_memory(make_storage, converter, large, kind):
     """A full copy, a comparison and a catch-up, each with the whole proof."""
     destination = make_storage(kind)
     sizes = {}
-    for work, options in (
-        ("copy", {}),
-        ("comparison", {"state_dir": f"{converter.folder}/others"}),
-    ):
-        _seconds, sizes[work], done = converter.measured(large, destination, **options)
+    for work in ("copy", "comparison"):
+        _seconds, sizes[work], done = converter.measured(large, destination, state_dir=f"{converter.folder}/{work}")
         assert (done.get("msg"), done["verified"]) == (None, "full")
     large.fill(seed=len(kind), objects=LARGE // 10, transactions=0, payload=2000, blobs=[], undo=False)
-    _seconds, sizes["catch-up"], done = converter.measured(large, destination)
+    _seconds, sizes["catch-up"], done = converter.measured(large, destination, state_dir=f"{converter.folder}/copy")
     assert (done.get("msg"), done["state"]) == (None, "behind")
     print(f"MiB of the largest process at {LARGE:,} objects: {sizes}")
     assert max(sizes.values()) < 300, sizes
