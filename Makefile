@@ -13,7 +13,8 @@ quickstart-stop:        ## Stop it
 	@playbooks/quickstart.sh stop
 
 # What lasts longest comes first, so that both cores are busy until the end.
-test: units storages importer hosts ## Everything that follows, but cost, bench and soak
+test: tools             ## Everything that follows, but cost, bench and soak
+	@$(MAKE) --no-print-directory -j4 units storages importer hosts
 	@.venv/bin/python tests/run.py molecule integration release sanity newest unit lint docs
 
 lint: tools             ## yamllint, ruff, ansible-lint, the changelog
