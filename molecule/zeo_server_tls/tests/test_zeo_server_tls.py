@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 from testing import Client, ClientError, Server
 
-SERVER = "zodb-debian13"
-APPLICATIONS = ["zodb-debian12", "zodb-app"]
+SERVER = "zodb-tls-server"
+APPLICATIONS = ["zodb-tls-client", "zodb-tls-app"]
 
 
 @pytest.fixture
@@ -42,9 +42,9 @@ def test_one_host_reads_what_the_other_wrote(clients):
 
 
 def test_a_certificate_of_ones_own_making_is_refused(hosts):
-    host = hosts["zodb-app"]
+    host = hosts["zodb-tls-app"]
     host.check_output(
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=zodb-app -days 9 "
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=zodb-tls-app -days 9 "
         "-addext extendedKeyUsage=clientAuth -keyout /var/tmp/guest.key -out /var/tmp/guest.crt "
         "&& chmod a+r /var/tmp/guest.key"
     )
@@ -53,7 +53,7 @@ def test_a_certificate_of_ones_own_making_is_refused(hosts):
 
 
 def test_a_client_without_tls_is_refused(hosts):
-    bare = guest(hosts["zodb-app"], {})
+    bare = guest(hosts["zodb-tls-app"], {})
     bare.host.check_output("sed -i '/<ssl>/,/<.ssl>/d' %s/pyams/storage.inc", bare.folder)
     with pytest.raises(ClientError, match="timed out waiting for connection"):
         bare.read("pyams", "answer")
@@ -61,7 +61,7 @@ def test_a_client_without_tls_is_refused(hosts):
 
 def test_a_server_with_a_certificate_of_its_own_making_is_not_believed(hosts):
     """The anchor of another server is not that of this one, although the same host made both."""
-    host = hosts["zodb-debian12"]
+    host = hosts["zodb-tls-client"]
     with pytest.raises(ClientError, match="timed out waiting for connection"):
         guest(host, {"authenticate": "/etc/zodb/tls/zeo-blog.anchor.crt"}).read("pyams", "answer")
 
@@ -69,7 +69,7 @@ def test_a_server_with_a_certificate_of_its_own_making_is_not_believed(hosts):
 def test_a_host_may_use_only_storages_that_name_it(hosts, clients):
     clients[0].commit("blog", answer=42)
     anchor = hosts[SERVER].file("/etc/zodb/tls/zeo-blog.anchor.crt").content_string
-    host = hosts["zodb-app"]
+    host = hosts["zodb-tls-app"]
     host.check_output("printf %%s %s >/var/tmp/blog.crt", anchor)
     blog = {"server": f"{SERVER}:8101", "storage": "blog", "authenticate": "/var/tmp/blog.crt"}
     with pytest.raises(ClientError, match="timed out waiting for connection"):
@@ -79,14 +79,14 @@ def test_a_host_may_use_only_storages_that_name_it(hosts, clients):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        pytest.param("zodb-debian13", 0, id="of the host"),
+        pytest.param("zodb-tls-server", 0, id="of the host"),
         pytest.param("blog.example.org", 0, id="of the entry"),
         pytest.param("www.example.org", 1, id="of somebody else"),
     ],
 )
 def test_a_client_that_checks_names_finds_the_servers(hosts, name, expected):
-    done = hosts["zodb-debian12"].run(
-        "cd /etc/zodb/tls && openssl s_client -connect zodb-debian13:8101 -cert client.crt -key client.key "
+    done = hosts["zodb-tls-client"].run(
+        "cd /etc/zodb/tls && openssl s_client -connect zodb-tls-server:8101 -cert client.crt -key client.key "
         "-x509_strict -CAfile zeo-blog.anchor.crt -verify_return_error -verify_hostname %s </dev/null 2>&1",
         name,
     )
@@ -99,7 +99,7 @@ def test_keys_are_for_those_who_need_them(hosts):
         return done.stdout.count("PRIVATE KEY-----") // 2
 
     assert may_read(SERVER, "zodb") == 2  # of two servers, without their anchors'
-    assert may_read("zodb-app", "pyams") == 1  # without the anchor's
+    assert may_read("zodb-tls-app", "pyams") == 1  # without the anchor's
     for name in (SERVER, *APPLICATIONS):
         assert may_read(name, "nobody") == 0
 

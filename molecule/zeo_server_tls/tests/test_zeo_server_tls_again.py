@@ -12,7 +12,8 @@ from testing import Application, Client, ClientError, Server
 UNITS = ["zeo-pyams.service", "zeo-blog.service"]
 PIN = "Configure | Admit the clients in the list, and nobody else"
 SERVER_ALONE = ["--limit", SERVER]
-SERVER_AND_ONE = ["--limit", f"{SERVER},zodb-app"]
+SERVER_AND_ONE = ["--limit", f"{SERVER},zodb-tls-app"]
+WRITERS = 2  # processes of a burst
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def not_interrupted_twice(burst, processes):
 
 def test_a_client_is_added_without_a_restart_and_taken_out_with_one(play, hosts, server):
     """Taken out by the next run too, if the one that did it ended before the restart."""
-    new, other = Client(hosts["zodb-app"]), Client(hosts["zodb-debian12"])
+    new, other = Client(hosts["zodb-tls-app"]), Client(hosts["zodb-tls-client"])
     before = server.pids(*UNITS)
     play.converge(sites=sites(play, "blog", clients=APPLICATIONS))
     assert restarted(server, before) == []
@@ -70,7 +71,7 @@ def test_a_client_is_added_without_a_restart_and_taken_out_with_one(play, hosts,
     assert not_interrupted_twice(burst, processes=2)
     assert elsewhere.result()["interrupted"] == elsewhere.result()["errors"] == 0
     burst.check()
-    assert server.host.file("/etc/zodb/tls/zeo-blog-revoked").content_string.endswith("UTC  zodb-app\n")
+    assert server.host.file("/etc/zodb/tls/zeo-blog-revoked").content_string.endswith("UTC  zodb-tls-app\n")
     assert new.read("pyams", "answer") == 42
 
 
@@ -80,7 +81,7 @@ class TestPyAMSSite:
     @pytest.fixture(scope="class")
     def site(self, hosts):
         """A PyAMS site of two processes over the storage "pyams" of the other host."""
-        application = Application(hosts["zodb-app"], "pyams")
+        application = Application(hosts["zodb-tls-app"], "pyams")
         application.upgrade()
         application.start()
         yield application
@@ -113,8 +114,8 @@ class TestPyAMSSite:
             assert restarted(server, before) == ["zeo-pyams.service"]
         assert {name: changed(old[name], certificates(hosts, name)) for name in names} == {
             SERVER: ["/etc/zodb/tls/zeo-pyams.crt"],
-            "zodb-debian12": ["/etc/zodb/tls/client.crt"],
-            "zodb-app": ["/etc/zodb/tls/client.crt"],
+            "zodb-tls-client": ["/etc/zodb/tls/client.crt"],
+            "zodb-tls-app": ["/etc/zodb/tls/client.crt"],
         }
         for burst in (one, other):
             assert not_interrupted_twice(burst, processes=2)
@@ -133,20 +134,21 @@ def test_a_name_more_makes_a_new_certificate_of_that_server(play, hosts, server)
     play.converge(*SERVER_ALONE, sites=sites(play, "blog", names=["blog.example.org", "10.89.77.13"]))
     assert changed(old, certificates(hosts, SERVER)) == ["/etc/zodb/tls/zeo-blog.crt"]
     assert restarted(server, before) == ["zeo-blog.service"]
-    Client(hosts["zodb-debian12"]).read("blog", "answer")
+    Client(hosts["zodb-tls-client"]).read("blog", "answer")
     assert play.converge(*SERVER_ALONE).tasks("changed") == []  # one name too many does no harm
 
 
 def test_an_application_host_made_anew_is_admitted_at_once_and_its_old_key_no_more(play, hosts, server):
-    host = hosts["zodb-app"]
+    host = hosts["zodb-tls-app"]
     host.check_output("rm -rf /var/tmp/stolen && cp -r /etc/zodb/tls /var/tmp/stolen && chmod -R a+rX /var/tmp/stolen")
     thief = guest(host, {"certificate": "/var/tmp/stolen/client.crt", "key": "/var/tmp/stolen/client.key"})
     thief.read("pyams", "answer")
     host.check_output("rm /etc/zodb/tls/client.*")
-    run = play.converge("--limit", "zodb-app", "--diff", "-vvv")
+    run = play.converge("--limit", "zodb-tls-app", "--diff", "-vvv")
     assert Client(host).read("pyams", "answer") == 42
     assert (
-        "zeo-pyams.service on zodb-debian13 admits the former certificate of zodb-app until it restarts" in run.output
+        "zeo-pyams.service on zodb-tls-server admits the former certificate of zodb-tls-app until it restarts"
+        in run.output
     )
     keys = host.check_output(
         "head -qn2 /etc/zodb/tls/client.key /etc/zodb/tls/client.anchor.key | grep -v -- ---"
@@ -168,7 +170,7 @@ cd /etc/zodb/tls
 chmod a+r zeo-pyams.key
 rm zeo-pyams-clients/*.0
 truncate -s 9 zeo-blog.key
-rm zeo-blog-clients/zodb-debian12.pem
+rm zeo-blog-clients/zodb-tls-client.pem
 cp zeo-pyams.anchor.crt zeo-blog-clients/friend.pem
 openssl rehash zeo-blog-clients
 """
@@ -179,7 +181,7 @@ def test_damage_is_repaired(play, hosts, server):
     host, before = hosts[SERVER], server.pids(*UNITS)
     links = host.check_output("ls /etc/zodb/tls/zeo-pyams-clients")
     host.check_output(DAMAGE)
-    hosts["zodb-app"].check_output("chmod a+r /etc/zodb/tls/client.key && rm /etc/zodb/tls/client.crt")
+    hosts["zodb-tls-app"].check_output("chmod a+r /etc/zodb/tls/client.key && rm /etc/zodb/tls/client.crt")
     assert play.converge(*SERVER_AND_ONE, "--check").count("changed") > 0
     play.converge()
     assert restarted(server, before) == ["zeo-blog.service"]
@@ -188,14 +190,14 @@ def test_damage_is_repaired(play, hosts, server):
     assert not host.file("/etc/zodb/tls/zeo-blog-clients/friend.pem").exists
     assert (
         host.file("/etc/zodb/tls/zeo-pyams.key").mode
-        == hosts["zodb-app"].file("/etc/zodb/tls/client.key").mode
+        == hosts["zodb-tls-app"].file("/etc/zodb/tls/client.key").mode
         == 0o640
     )
-    Client(hosts["zodb-debian12"]).read("blog", "answer")
-    Client(hosts["zodb-app"]).read("pyams", "answer")
+    Client(hosts["zodb-tls-client"]).read("blog", "answer")
+    Client(hosts["zodb-tls-app"]).read("pyams", "answer")
 
 
 def test_a_host_that_is_not_in_the_list_is_told_so(play):
-    run = play.run("--limit", "zodb-app", zeo_server_instances=sites(play, "blog")[1:])
+    run = play.run("--limit", "zodb-tls-app", zeo_server_instances=sites(play, "blog")[1:])
     assert run.rc != 0
-    assert 'zeo_server_instances[0] \\"blog\\": tls.clients does not name zodb-app; add it, or leave' in run.output
+    assert 'zeo_server_instances[0] \\"blog\\": tls.clients does not name zodb-tls-app; add it, or leave' in run.output

@@ -97,12 +97,12 @@ def test_a_revoked_client_is_refused_and_others_go_on(hosts, server, authority):
     one.commit("archive", answer=42)
     assert other.read("archive", "answer") == 42
 
-    authority.bundle("zodb-app")
+    authority.bundle("zodb-tls-app")
     before = server.pid("zeo-archive")
     play.converge("--limit", SERVER)
     assert server.pid("zeo-archive") != before
     with pytest.raises(ClientError, match="timed out waiting for connection"):
-        guest(hosts["zodb-app"], {}, "archive").read("archive", "answer")
+        guest(hosts["zodb-tls-app"], {}, "archive").read("archive", "answer")
     assert one.read("archive", "answer") == 42
 
 
@@ -120,4 +120,4 @@ def test_a_list_that_has_ended_is_refused_before_it_shuts_everybody_out(hosts, s
     assert run.rc != 0
     assert "CRL has expired" in run.output
     assert server.pid("zeo-archive") == before
-    assert Client(hosts["zodb-debian12"]).read("archive", "answer") == 42
+    assert Client(hosts["zodb-tls-client"]).read("archive", "answer") == 42
