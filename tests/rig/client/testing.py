@@ -103,11 +103,15 @@ class Client:
         return self.call(storage, "history")["revisions"]
 
     @contextlib.contextmanager
-    def burst(self, storage, processes=8):
-        """Let processes write while the block runs, and for BURST seconds at least; yield the Burst."""
+    def burst(self, storage, processes=8, pause=0.02):
+        """Let processes write while the block runs, and for BURST seconds at least; yield the Burst.
+
+        pause: seconds between the commits of a process.
+        """
         ledger = self.host.check_output("mktemp --suffix=.ledger")
         self.host.check_output("chown %s %s", self.user, ledger)
-        command = self.command(storage, "burst", "--processes", processes, "--label", ledger[9:-7], ledger)
+        options = {"--processes": processes, "--pause": pause, "--label": ledger[9:-7]}
+        command = self.command(storage, "burst", *(word for pair in options.items() for word in pair), ledger)
         script = f"{command} >{ledger}.out 2>{ledger}.err; echo $? >{ledger}.rc"
         self.host.check_output("setsid -f sh -c %s >/dev/null 2>&1", script)
         running = Burst(self, storage, ledger)
@@ -136,7 +140,7 @@ class Burst:
     def result(self):
         """Return the writers' outcomes; ClientError with their last words if one died."""
         if self.client.host.check_output("cat %s", f"{self.ledger}.rc") != "0":
-            raise ClientError(self.client.host.check_output("tail -n 5 %s", f"{self.ledger}.err"))
+            raise ClientError(self.client.host.check_output("tail -n 200 %s", f"{self.ledger}.err"))
         return json.loads(self.client.host.check_output("cat %s", f"{self.ledger}.out"))
 
     def check(self):
