@@ -41,6 +41,7 @@ HEADER = struct.Struct(">8sQcHHH")  # of a transaction in a FileStorage: tid, le
 # Of an object's record there: oid, tid, where its last record is, where its transaction is, of a version, length
 RECORD = struct.Struct(">8s8sQQHQ")
 PIECE = 2048  # bytes that are read for a record at first
+WINDOW = 1 << 18  # bytes of a file that are read along its transactions
 ZEO_PATIENCE = 30  # seconds to wait for a server, at most
 PRIVATE_FOLDERS = []  # for blobs that are fetched
 LOCKS = []  # descriptors of the files that are locked until this process ends
@@ -275,6 +276,10 @@ class Storage:
     def _record_behind(self, at):
         return type(self.storage).record_iternext(self.storage, at)  # for the script, the instance has another
 
+    def feed(self):
+        """Have the script read what records() does: that is faster, and does not break off at what was undone."""
+        self.storage.record_iternext = _one_by_one(self.records())
+
     def digests(self):
         """Return what records() does, with a Digest for each state where whoever keeps them can make it."""
         return self.records()
@@ -406,14 +411,12 @@ class File(Storage):
             if state:
                 yield oid, tid, state
 
+    def feed(self):
+        super().feed()
+        self.storage.iterator = self.iterator
+
     def iterator(self, start=None, stop=None):
-        # From a start, ZODB looks for the last transaction first, and gives up where one is being written.
-        for _try in range(100):
-            try:
-                return super().iterator(start, stop)
-            except (ValueError, AttributeError):
-                time.sleep(0.02)
-        return super().iterator(start, stop)
+        return FileTransactions(self, start, stop)
 
     def objects(self, exact):
         if not exact:
@@ -422,28 +425,11 @@ class File(Storage):
         return sum(1 for header in headers if header.plen or header.back)
 
     def transactions(self):
-        count, packed, at, end = 0, None, 4, self.storage._pos
-        with open(self.path, "rb") as file:
-            while at < end:
-                file.seek(at)
-                tid, length, status, *_texts = HEADER.unpack(file.read(HEADER.size))
-                count += 1
-                packed = tid if status == b"p" else packed
-                at += length + 8
+        count, packed = 0, None
+        for transaction in self.iterator():
+            count += 1
+            packed = transaction.tid if transaction.status == "p" else packed
         return count, packed
-
-    def revisions(self):
-        count, at, end = 0, 4, self.storage._pos
-        while at < end:
-            transaction = self.storage._read_txn_header(at)
-            record, behind, oids = at + transaction.headerlen(), at + transaction.tlen, set()
-            while record < behind:
-                header = self.storage._read_data_header(record)
-                record += header.recordlen()
-                oids.add(header.oid)
-            count += len(oids)
-            at = behind + 8
-        return count
 
     def open_for_writing(self):
         from zc.lockfile import LockError
@@ -474,6 +460,93 @@ class File(Storage):
                 return "unusable"
         size = self.storage.getSize()
         return "current" if at == size else "behind" if at < size else "unusable"
+
+
+class FileTransactions:
+    """The finished transactions of a FileStorage between two ids, as its own iterator() returns them.
+
+    end: the byte to stop at, if not behind the last one.
+    Three times as fast, since it reads the file along and not record by record; and it begins at the end of a file that
+    is being written, where the other gives up.
+    """
+
+    def __init__(self, file, start=None, stop=None, end=None):
+        self.file, self.storage = file, file.storage
+        self.handle, self.end = self.storage._file.fileno(), end or self.storage._pos
+        self.window, self.begin = b"", 0
+        self.stop = stop or AFTER_ALL
+        self.at = self._behind(start) if start else 4
+
+    def _behind(self, start):
+        """Return where the first transaction from start on begins, looked for from the end."""
+        at = self.end
+        while at > 4:
+            before = at - 8 - self.storage._read_num(at - 8)
+            if os.pread(self.handle, 8, before) < start:
+                break
+            at = before
+        return at
+
+    def _offset(self, at, size):
+        """Return where in self.window the bytes of the file from at on are."""
+        offset = at - self.begin
+        if offset < 0 or offset + size > len(self.window):
+            self.begin, self.window, offset = at, os.pread(self.handle, max(size, WINDOW), at), 0
+            if len(self.window) < size:
+                raise self._damaged(at)
+        return offset
+
+    def _damaged(self, at):
+        return Refused(f"{self.file.path} is damaged: at byte {at} there is no record as its place says; look at it.")
+
+    def __iter__(self):
+        from ZODB.BaseStorage import TransactionRecord
+
+        class Transaction(TransactionRecord):
+            def __iter__(self):
+                return self.records
+
+        while self.at < self.end:
+            at = self.at
+            offset = self._offset(at, HEADER.size)
+            tid, length, status, *lengths = HEADER.unpack_from(self.window, offset)
+            if tid > self.stop:
+                return
+            head, behind = HEADER.size + sum(lengths), at + length
+            if length < head or behind + 8 > self.end:
+                raise self._damaged(at)
+            offset = self._offset(at, head) + HEADER.size
+            user, description, extension = (
+                self.window[offset + sum(lengths[:n]) : offset + sum(lengths[: n + 1])] for n in range(3)
+            )
+            self.at = behind + 8
+            one = Transaction(tid, status.decode(), user, description, extension)
+            one.records = self._records(at, at + head, behind)
+            yield one
+
+    def _records(self, transaction, at, behind):
+        from ZODB.BaseStorage import DataRecord
+
+        size, unpack = RECORD.size, RECORD.unpack_from
+        while at < behind:
+            offset = self._offset(at, size)
+            oid, tid, _before, its_transaction, _version, length = unpack(self.window, offset)
+            if its_transaction != transaction or at + size + (length or 8) > behind:
+                raise self._damaged(at)
+            if length:
+                if offset + size + length > len(self.window):
+                    offset = self._offset(at, size + length)
+                at += size + length
+                yield DataRecord(oid, tid, self.window[offset + size : offset + size + length], None)
+                continue
+            begin = self._offset(at, size + 8) + size
+            (back,) = struct.unpack_from(">Q", self.window, begin)
+            at += size + 8
+            if back:  # an undo brought back what is there
+                state = self.storage._loadBack_impl(oid, back, fail=False)[0]
+                yield DataRecord(oid, tid, state, self.storage.getTxnFromData(oid, back))
+            else:  # an undo of its creation
+                yield DataRecord(oid, tid, None, None)
 
 
 class Zeo(Storage):
@@ -1184,9 +1257,11 @@ def _compare_histories(source, destination, full, until, after):
     found = Comparison()
     # ZEO takes the extension out of its pickle and puts it into another one.
     extension = "zeo" not in (source.kind, destination.kind)
-    start = after
     progress = Progress("compared", None)
-    runs = [((one.tid, one) for one in side.iterator(start)) for side in (source, destination)]
+    runs = [side.iterator(after) for side in (source, destination)]
+    if after is None and source.kind == destination.kind == "filestorage":
+        _compare_bytes(found, source, destination, full, *runs)
+    runs = [((one.tid, one) for one in run) for run in runs]
     for tid, one, other in _merged(*runs):
         progress.step()
         if after and tid <= after:
@@ -1206,6 +1281,31 @@ def _compare_histories(source, destination, full, until, after):
         else:
             _compare_transactions(found, source, destination, one[0], other[0], full, extension)
     return found
+
+
+def _compare_bytes(found, source, destination, full, one, other):
+    """Compare what two FileStorages begin with where that is the same to the byte, as most copies are, and leave the
+    rest to others. one, other: the FileTransactions of both, which then go on behind it.
+    """
+    from ZODB.blob import is_blob_record
+
+    end = min(one.end, other.end)
+    for at in range(0, end, WINDOW):
+        size = min(WINDOW, end - at)
+        if os.pread(one.handle, size, at) != os.pread(other.handle, size, at):
+            return
+    for transaction in FileTransactions(source, end=end):
+        # A ZEO server writes the record of a blob twice into one transaction.
+        blobs = {record.oid: is_blob_record(record.data) for record in transaction}
+        wrong = [
+            oid
+            for oid, is_blob in blobs.items()
+            if is_blob and not _equal_blobs(source, destination, oid, transaction.tid, full)
+        ]
+        for oid in wrong:
+            found.note("blobs", oid)
+        found.counts["same"] += len(blobs) - len(wrong)
+    one.at = other.at = end
 
 
 def _compare_transactions(found, source, destination, one, other, full, extension):
@@ -1483,15 +1583,10 @@ class Tail:
         if path is None:
             raise Refused(_no_blob(number(record.oid), number(record.tid)))
         self._add(record, path)
-        # The destination takes the file away, so it is given a copy.
-        handle, copy = tempfile.mkstemp(dir=self.destination.temporary_folder())
-        os.close(handle)
         try:
-            shutil.copyfile(path, copy)
-            writing.restoreBlob(record.oid, record.tid, record.data, copy, record.data_txn, meta)
+            with _copy_of(path, self.destination) as copy:
+                writing.restoreBlob(record.oid, record.tid, record.data, copy, record.data_txn, meta)
         finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(copy)
             self.source.release(path)
 
     def _add(self, record, path):
@@ -1501,6 +1596,19 @@ class Tail:
         if path:
             self.done["blobs"] += 1
             self.done["bytes"] += os.path.getsize(path)
+
+
+@contextlib.contextmanager
+def _copy_of(path, destination):
+    """Give a copy of a blob's file, which the destination takes away."""
+    handle, copy = tempfile.mkstemp(dir=destination.temporary_folder())
+    os.close(handle)
+    try:
+        shutil.copyfile(path, copy)
+        yield copy
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(copy)
 
 
 def _no_blob(oid, tid):
@@ -1517,7 +1625,7 @@ def zodbconvert(request):
     with storage(request["source"]) as source:
         try:
             destination.open_for_writing()
-            source.storage.record_iternext = _one_by_one(source.records())
+            source.feed()
             relstorage.zodbconvert.open_storages = lambda _options: (source.storage, destination.storage)
             try:
                 relstorage.zodbconvert.main(["zodbconvert", os.devnull])
@@ -1531,7 +1639,7 @@ def zodbconvert(request):
 
 
 def _one_by_one(records):
-    """Return a record_iternext() of records: faster than a FileStorage's own, which breaks off at what was undone."""
+    """Return a record_iternext() of records."""
     ahead = []
 
     def record_iternext(at=None):
@@ -1646,9 +1754,67 @@ class Bulk:
             self.source.release(path)
 
 
+class FileBulk:
+    """Copies a FileStorage as the file that it is: all or nothing, since it has another name until it is complete."""
+
+    PARTIAL = ".copying"
+    PIECE = 1 << 20  # bytes at a time
+
+    def __init__(self, source, destination):
+        self.source, self.destination = source, destination
+
+    def run(self):
+        if self.destination.last() != NOTHING:
+            raise Refused("the destination is no longer empty; run it again.")
+        path = self.destination.path
+        try:
+            self._blobs()
+            self._file(path + self.PARTIAL)
+            os.rename(path + self.PARTIAL, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(path + self.PARTIAL)
+            raise
+        self.destination.storage.close()  # which saves the index of nothing
+        self.source.storage._index.save(self.source.storage._pos, path + ".index")
+
+    def _blobs(self):
+        from ZODB.blob import is_blob_record, rename_or_copy_blob
+
+        for transaction in self.source.iterator():
+            for record in transaction:
+                if not is_blob_record(record.data):
+                    continue
+                path = self.source.blob(record.oid, record.tid)
+                if path is None:
+                    raise Refused(_no_blob(number(record.oid), number(record.tid)))
+                folder = self.destination.storage.fshelper
+                folder.getPathForOID(record.oid, create=True)
+                with _copy_of(path, self.destination) as copy:
+                    rename_or_copy_blob(copy, folder.getBlobFilename(record.oid, record.tid))
+
+    def _file(self, path):
+        end, handle = self.source.storage._pos, self.source.storage._file.fileno()
+        progress = Progress("copied MB", end // self.PIECE)
+        with open(path, "wb") as file:
+            for at in range(0, end, self.PIECE):
+                file.write(os.pread(handle, min(self.PIECE, end - at), at))
+                progress.step()
+            file.flush()
+            os.fsync(file.fileno())
+
+
 def bulk(request):
-    """Load an empty history-free PostgreSQL database. request: source, destination."""
+    """Load an empty history-free PostgreSQL database, or a FileStorage from another. request: source, destination."""
     destination = storage(request["destination"])
+    if destination.kind == "filestorage":
+        with storage(request["source"]) as source:
+            try:
+                destination.open_for_writing()
+                FileBulk(source, destination).run()
+            finally:
+                destination.close()
+        return {}
     try:
         destination.open_for_writing()  # makes the tables
     finally:

@@ -52,7 +52,8 @@ options:
   method:
     description:
       - How a full copy is done. V(zodbconvert) is RelStorage's script. V(bulk) loads an empty PostgreSQL database
-        without history in one transaction, several times faster.
+        without history in one transaction, and copies a FileStorage into another as the file that it is; both are
+        several times faster, and all or nothing.
       - V(auto) takes V(bulk) where that can be done, and the script for all others. RV(method) tells.
     type: str
     choices: [auto, zodbconvert, bulk]
@@ -162,7 +163,7 @@ proven:
   sample: "0x040d3e96076b6299"
 method:
   description: >-
-    How it was copied: V(zodbconvert), by RelStorage's script; V(bulk), in one transaction; or V(catch_up), by our own
+    How it was copied: V(zodbconvert), by RelStorage's script; V(bulk), all at once; or V(catch_up), by our own
     copy of what is newer than a transaction. Null if there is nothing to do.
   returned: always
   type: str
@@ -249,6 +250,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pyams.zodb.plugins.module_utils import (
+    _agent,
     _agent_run,
     _conversion,
     _files,
@@ -376,7 +378,7 @@ class Conversion:
     def _plan_full_copy(self, source, destination):
         survey = self._look("survey", keep_history=destination["keeps_history"])
         _conversion.check_survey(survey, source, destination, self.params)
-        self.method, self.method_why = _conversion.method_of(destination, self.params["method"])
+        self.method, self.method_why = _conversion.method_of(source, destination, self.params["method"])
         self.revisions_left = survey.get("revisions_left")
         self._plan({**survey, "bytes": survey["bytes"] + survey["blob_bytes"]})
         self._check_room(survey, destination)
@@ -473,7 +475,9 @@ class Conversion:
     def _check_room(survey, destination):
         parts = []
         if destination["kind"] in ("filestorage", "sqlite"):
-            parts.append((destination["path"], survey["bytes"] * ROOM))
+            partial = destination["path"] + _agent.FileBulk.PARTIAL  # of a copy that was killed, and is written over
+            there = os.path.getsize(partial) if os.path.isfile(partial) else 0
+            parts.append((destination["path"], survey["bytes"] * ROOM - there))
         if destination["kind"] == "sqlite" and not destination["shared"]:
             parts.append((destination["path"], survey["blob_bytes"] * ROOM))
         elif destination["blob_dir"] and destination["shared"]:

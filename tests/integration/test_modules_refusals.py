@@ -321,7 +321,7 @@ def test_options_that_do_not_fit_what_is_found(make_storage, refusals):
         ({"history": "keep"}, f"destination {data} keeps no history, and "),
         (
             {"method": "bulk"},
-            f"method bulk: destination {data} is no PostgreSQL database without history and without a",
+            f"method bulk: destination {data} is neither a FileStorage as its source nor a PostgreSQL database without",
         ),
     ]
     for options, sentence in rows:

@@ -143,7 +143,8 @@ def test_each_pair(make_storage, converter, kind, other):
     blobs = {"blobs": []} if to_zeo else {}
     source.fill(**SMALL, **blobs)
     done = converter.twice(source, destination)
-    assert (done["state"], done["method"]) == ("empty", "bulk" if other == "postgresql" else "zodbconvert")
+    bulk = other == "postgresql" or kind == other == "filestorage"
+    assert (done["state"], done["method"]) == ("empty", "bulk" if bulk else "zodbconvert")
     assert equal(source, destination)
     source.fill(**MORE, **blobs)
     if to_zeo:
@@ -755,6 +756,22 @@ def test_both_ways_into_postgresql_are_equal(make_storage, converter, kind, meth
         destination.database,
     )
     assert large_objects == "0"
+
+
+def test_both_ways_into_a_file_are_equal(make_storage, converter):
+    """By the script, and as the file that it is; then an application works with it."""
+    source, script, copy = (make_storage("filestorage") for _storage in range(3))
+    source.fill(**SMALL, packed=True, blobs=[0, 1, 70_000, 9_500_000])
+    for destination, method in ((script, "zodbconvert"), (copy, "bulk")):
+        done = converter.direct(source, destination, method=method)
+        assert (done.get("msg"), done["method"], done["verified"]) == (None, method, "full")
+        assert equal(source, destination)
+    for name in ("Data.fs", "Data.fs.index"):
+        assert (source.folder / name).read_bytes() == (copy.folder / name).read_bytes()
+    blobs = {path.stat().st_mode for path in (copy.folder / "blobs").rglob("*.blob")}
+    assert blobs == {path.stat().st_mode for path in (script.folder / "blobs").rglob("*.blob")}
+    copy.fill(seed=99, objects=50, transactions=2, blobs=[10])
+    assert source.differences(copy).keys() <= {"extra", "tids", "states", "transactions"}
 
 
 @pytest.mark.parametrize("calls", range(2))

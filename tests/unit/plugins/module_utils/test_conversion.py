@@ -363,31 +363,35 @@ def test_check_survey(survey, source, destination, history, sentence):
 
 
 POSTGRESQL = {"kind": "postgresql", "driver": "psycopg2", "shared": False}
+FILE = {"kind": "filestorage"}
 
 
 @pytest.mark.parametrize(
-    ("destination", "wanted", "method"),
+    ("source", "destination", "wanted", "method"),
     [
-        pytest.param({}, "auto", "zodbconvert", id="the script"),
-        pytest.param(POSTGRESQL, "auto", "bulk", id="PostgreSQL"),
-        pytest.param(POSTGRESQL, "bulk", "bulk", id="PostgreSQL, asked for"),
-        pytest.param(POSTGRESQL, "zodbconvert", "zodbconvert", id="PostgreSQL, the script asked for"),
-        pytest.param({**POSTGRESQL, "keeps_history": True}, "auto", "zodbconvert", id="PostgreSQL with history"),
-        pytest.param({**POSTGRESQL, "shared": True}, "auto", "zodbconvert", id="PostgreSQL, blobs in files"),
-        pytest.param({**POSTGRESQL, "driver": "pg8000"}, "auto", "zodbconvert", id="PostgreSQL, other driver"),
+        pytest.param(FILE, {}, "auto", "zodbconvert", id="the script"),
+        pytest.param(FILE, POSTGRESQL, "auto", "bulk", id="PostgreSQL"),
+        pytest.param(FILE, POSTGRESQL, "bulk", "bulk", id="PostgreSQL, asked for"),
+        pytest.param(FILE, POSTGRESQL, "zodbconvert", "zodbconvert", id="PostgreSQL, the script asked for"),
+        pytest.param(FILE, {**POSTGRESQL, "keeps_history": True}, "auto", "zodbconvert", id="PostgreSQL with history"),
+        pytest.param(FILE, {**POSTGRESQL, "shared": True}, "auto", "zodbconvert", id="PostgreSQL, blobs in files"),
+        pytest.param(FILE, {**POSTGRESQL, "driver": "pg8000"}, "auto", "zodbconvert", id="PostgreSQL, other driver"),
+        pytest.param(FILE, FILE, "auto", "bulk", id="a file"),
+        pytest.param(FILE, FILE, "zodbconvert", "zodbconvert", id="a file, the script asked for"),
+        pytest.param({"kind": "zeo"}, FILE, "auto", "zodbconvert", id="from a server into a file"),
     ],
 )
-def test_method_of(destination, wanted, method):
-    assert _conversion.method_of(side(**destination), wanted)[0] == method
+def test_method_of(source, destination, wanted, method):
+    assert _conversion.method_of(side(**source), side(**destination), wanted)[0] == method
 
 
 def test_method_of_refuses_bulk():
     sentence = (
-        "method bulk: destination /x is no PostgreSQL database without history and without a shared blob_dir, opened "
-        "by psycopg2; set method to auto."
+        "method bulk: destination /x is neither a FileStorage as its source nor a PostgreSQL database without history "
+        "and without a shared blob_dir, opened by psycopg2; set method to auto."
     )
     with pytest.raises(Refused) as refusal:
-        _conversion.method_of(side(), "bulk")
+        _conversion.method_of(side(kind="zeo"), side(), "bulk")
     assert str(refusal.value) == sentence
 
 
