@@ -13,7 +13,8 @@ from testing import Play, wait_for
 DATA = "/var/lib/zodb/pyams"
 OLD = {"reader": "file", "path": f"{DATA}/pyams/Data.fs", "history": True, "blob_dir": f"{DATA}/pyams/blobs"}
 NEW = {"reader": "sqlite", "path": f"{DATA}/sqlite/main.sqlite3", "history": False, "blob_dir": f"{DATA}/sqlite-blobs"}
-LEDGER = {"reader": "ledger", "path": "/var/lib/pyams-app/ledger", "history": False, "blob_dir": None}
+APP = "/var/lib/pyams-app"
+LEDGER = {"reader": "ledger", "path": f"{APP}/ledger", "history": False, "blob_dir": None}
 NOTE = "/etc/zodb/zeo-pyams.pyams.moved"
 STRAGGLER = """\
 %import ZEO
@@ -37,7 +38,7 @@ class Site:
         wait_for(lambda: self.commits() > count + 10, "a commit of the application")
 
     def commits(self):
-        return int(self.host.check_output("cat /var/lib/pyams-app/ledger 2>/dev/null | wc -l"))
+        return int(self.host.check_output(f"cat {APP}/ledger 2>/dev/null | wc -l"))
 
     def lost(self, storage):
         """Return what is not in a storage as it was acknowledged, while the application stands still."""
@@ -51,8 +52,8 @@ class Site:
 
     def straggler(self):
         """Return what becomes of a commit to the old server by somebody who was not told."""
-        self.host.check_output("printf %%s %s >/var/lib/pyams-app/old.conf && rm -f /var/lib/pyams-app/straggler", STRAGGLER)
-        command = "/opt/zodb/relstorage/bin/python /srv/storage_writer.py /var/lib/pyams-app/old.conf /var/lib/pyams-app/straggler 50"
+        self.host.check_output(f"printf %%s %s >{APP}/old.conf && rm -f {APP}/straggler", STRAGGLER)
+        command = f"/opt/zodb/relstorage/bin/python /srv/storage_writer.py {APP}/old.conf {APP}/straggler 50"
         return self.host.run(f"timeout 5 runuser -u zodb -- {command}").stderr
 
     def state(self, unit):
