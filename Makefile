@@ -35,10 +35,10 @@ unit: units             ## The unit tests
 integration: storages   ## The modules, by real tasks on this machine: make integration [TARGET=tests/integration/FILE]
 	@.venv/bin/python tests/run.py integration
 
-release: importer       ## The tarball: built, imported, installed, and the quickstart out of it
+release: importer       ## The tarball, built and imported, and the quickstart out of a clone
 	@.venv/bin/python tests/run.py release
 
-newest: importer hosts  ## The Python tests and the installed collection with Python 3.13 and the newest ansible-core
+newest: importer hosts  ## With Python 3.13 and the newest ansible-core: unit tests, bad input, the tarball installed and its quickstart
 	@.venv/bin/python tests/run.py newest
 
 molecule: tools hosts   ## The roles on test hosts: make molecule [SCENARIO=zeo_server_default]

@@ -6,63 +6,54 @@
 from __future__ import annotations
 
 import pytest
-from testing import Server
 
 UNITS = ["application.service", "neighbour.service"]
 LAY = "Configure | Lay folders and files"
 RESTART = "Restart outdated applications"
 
 
-@pytest.fixture
-def servers(hosts):
-    """The services of both hosts."""
-    return [Server(host) for host in hosts.values()]
-
-
-def restarted(servers, before):
-    """Return the units that run under another process than before, for each host."""
-    now = [server.pids(*UNITS) for server in servers]
-    return [[unit for unit in UNITS if new[unit] != old[unit]] for new, old in zip(now, before, strict=True)]
+def restarted(server, before):
+    """Return the units that run under another process than before."""
+    now = server.pids(*UNITS)
+    return [unit for unit in UNITS if now[unit] != before[unit]]
 
 
 @pytest.fixture
-def before(servers):
-    """The processes at the start of the test, by unit, for each host."""
-    found = [server.pids(*UNITS) for server in servers]
-    assert all(all(pids.values()) for pids in found)
+def before(server):
+    """The processes at the start of the test, by unit."""
+    found = server.pids(*UNITS)
+    assert all(found.values())
     return found
 
 
-def test_a_changed_file_restarts_the_application_named_and_no_other(play, servers, before):
+def test_a_changed_file_restarts_the_application_named_and_no_other(play, server, before):
     run = play.converge(sites=[{**play.variables()["sites"][0], "pool_size": 9}])
     assert run.tasks("changed")[0][0] == LAY
-    assert restarted(servers, before) == [["application.service"]] * 2
+    assert restarted(server, before) == ["application.service"]
 
 
-def test_a_run_that_ends_before_the_restart_is_made_good_by_the_next(play, servers, before):
+def test_a_run_that_ends_before_the_restart_is_made_good_by_the_next(play, server, before):
     play.interrupt(LAY)
-    assert restarted(servers, before) == [[], []]
+    assert restarted(server, before) == []
     run = play.converge()
     assert LAY not in [task for task, _host in run.tasks("changed")]
-    assert restarted(servers, before) == [["application.service"]] * 2
+    assert restarted(server, before) == ["application.service"]
 
 
-def test_a_check_predicts_the_restart_and_does_not_do_it(play, hosts, servers, before):
-    for host in hosts.values():
-        host.check_output("touch /etc/zodb/catalog/storage.inc")
+def test_a_check_predicts_the_restart_and_does_not_do_it(play, host, server, before):
+    host.check_output("touch /etc/zodb/catalog/storage.inc")
     run = play.converge("--check")
     assert RESTART in [task for task, _host in run.tasks("changed")]
-    assert restarted(servers, before) == [[], []]
+    assert restarted(server, before) == []
     play.converge()
-    assert restarted(servers, before) == [["application.service"]] * 2
+    assert restarted(server, before) == ["application.service"]
 
 
-def test_what_no_application_reads_restarts_none(play, hosts, servers, before):
-    for host in hosts.values():
-        host.check_output("echo '# by hand' >>/etc/zodb/site/pack.conf")
+def test_what_no_application_reads_restarts_none(play, host, server, before):
+    host.check_output("echo '# by hand' >>/etc/zodb/site/pack.conf")
     run = play.converge()
     assert {task for task, _host in run.tasks("changed")} == {LAY}
-    assert restarted(servers, before) == [[], []]
+    assert restarted(server, before) == []
 
 
 def test_root_opens_the_storages_and_leaves_nothing_behind(host):
