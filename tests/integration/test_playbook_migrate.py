@@ -26,7 +26,7 @@ import storage_kinds
 from storage_servers import PYTHON, VIRTUALENV, as_user, free_port, own, until
 
 SMALL = {"seed": 20261127, "objects": 20, "transactions": 6, "undo_creation": False}
-OBJECTS = 100_000 if os.environ.get("SOAK") == "1" else 2_000  # of the site whose pause is measured
+OBJECTS = 1_000_000 if os.environ.get("SOAK") == "1" else 2_000  # of the site whose pause is measured
 START = """
 cd {folder}
 setsid {python} {folder}/writer.py {folder}/config/pyams/storage.inc {folder}/ledger $(cat rate) >>writer.log 2>&1 &
