@@ -105,7 +105,8 @@ def _driver_rules(postgresql: dict[str, Any]) -> None:
                 postgresql["driver"], given[0] if given else "several hosts"
             )
         )
-    odd = [name for name in _PG8000 if re.search(r"[\s='\"\\]", str(postgresql[name]))]
+    values = {**postgresql, "host": "".join(postgresql["host"] or [])}
+    odd = [name for name in _PG8000 if re.search(r"[\s='\"\\]", str(values[name]))]
     if odd:
         raise Refused(
             "postgresql.{} has a blank, an equals sign, a quote or a backslash, which RelStorage does not hand on to "

@@ -235,6 +235,7 @@ def test_mysql_options_arrive():
     "description",
     [
         pytest.param(pg(host=["db1:1", "::1"], **SEVERAL, blob_dir="/b"), id="postgresql"),
+        pytest.param(pg(host="db1:5433", user="u", password="p", driver="pg8000"), id="pg8000"),
         pytest.param({"mysql": {"db": "x", "host": "::1", "port": "3307"}}, id="mysql"),
         pytest.param({"mariadb": {"db": "x", "password": "p"}}, id="mariadb"),
         pytest.param({"oracle": {"user": "x", "password": "p", "dsn": "d"}}, id="oracle"),
