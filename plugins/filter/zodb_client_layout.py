@@ -21,7 +21,8 @@ options:
   settings:
     description:
       - The role's variables C(config_dir), C(cache_dir), C(group) and C(restart_units), without their prefix.
-      - C(root), whether the tasks run as root. Files are given to root and the group then. False if absent.
+      - C(root), whether the tasks run as root. Files are given to root and the group then, what only its owner may
+        read to C(user). False if absent.
     type: dict
     required: true
 author:

@@ -4,7 +4,9 @@
 """Private to pyams.zodb: the files with which an application opens its storages, for the role zodb_client.
 
 A storage is one fact that is worn in several skins. The fact is storage.inc; the databases of zodb.conf and zope.conf
-include it, and pack.conf is the same without the application's caches. Pure functions, no Ansible.
+include it, pack.conf is the same without the application's caches, and read-only.conf leads those who only read to a
+standby. A password has a file of its own wherever the database's client can read it from one. Pure functions, no
+Ansible.
 
 entries: those of zodb_client_storages, complete and typed by the role's argument spec.
 settings: the role's other variables without their prefix, root (whether the tasks run as root), and check_mode.
@@ -21,15 +23,30 @@ from ansible_collections.pyams.zodb.plugins.module_utils._storage import (
     DATABASE_NAME,
     Refused,
     files_of,
+    for_reading,
+    identities,
     normalise,
     render,
     render_database,
     render_pack,
 )
 
-KINDS = ("zeo", "filestorage", "zconfig")  # of storages whose files the role can lay
+# Of storages whose files the role can lay. Of a config_file, there is nothing to lay.
+KINDS = ("zeo", "filestorage", "postgresql", "mysql", "mariadb", "oracle", "sqlite", "zconfig")
 FILES = ("storage.inc", "zodb.conf", "zope.conf", "pack.conf", "client.env")
+MAYBE = ("read-only.conf", "pgpass", "my.cnf")  # files that not every entry has
 PLATFORMS = {("debian", "12"), ("debian", "13")}
+
+_WITHOUT_CACHE = ("filestorage", "zconfig")
+# The option that names the file which the kind's client reads the password from, and that file.
+_PASSWORD_FILES = {
+    "postgresql": ("passfile", "pgpass"),
+    "mysql": ("read_default_file", "my.cnf"),
+    "mariadb": ("read_default_file", "my.cnf"),
+}
+# Kinds whose section may hold a password: text of the user's own, and what is read from nowhere else.
+_HOLD_SECRETS = ("zconfig", "oracle")
+_NAMED_FILES = ("passfile", "sslrootcert", "sslcert", "sslkey", "read_default_file", "replica_conf")
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _RESERVED = ("tls",)  # zeo_server's folder beside the storages' folders
@@ -43,14 +60,20 @@ def describe(entry: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     given = {kind: entry[kind] for kind in KINDS if entry[kind] is not None}
     if not given:
         raise Refused("no kind of storage is named; give one of {}.".format(", ".join(KINDS)))
-    if given.keys() == {"zeo"}:
-        zeo = dict(given["zeo"])
-        zeo["storage"] = zeo.get("storage") or entry["name"]
-        if not zeo.get("blob_dir") and not zeo.get("shared_blob_dir"):
-            # The folder itself is the client's: ZEO makes it, with the application's own account.
-            zeo["blob_dir"] = f"{_cache(entry, settings)}/blobs"
-        given = {"zeo": zeo}
-    return normalise(given)
+    if len(given) == 1 and not given.keys() & set(_WITHOUT_CACHE):
+        ((kind, options),) = given.items()
+        options = dict(options)
+        if kind == "zeo":
+            options["storage"] = options.get("storage") or entry["name"]
+        if not options.get("blob_dir") and not options.get("shared_blob_dir"):
+            # The folder itself is the client's, which makes it with the application's own account.
+            options["blob_dir"] = f"{_cache(entry, settings)}/blobs"
+        given = {kind: options}
+    ((kind, options),) = normalise(given).items()
+    if kind not in _PASSWORD_FILES or not options["password"]:
+        return {kind: options}
+    option, name = _PASSWORD_FILES[kind]
+    return normalise({kind: {**options, "password": None, option: f"{_own_folder(entry, settings)}/{name}"}})
 
 
 def layout(entries: list[dict[str, Any]], settings: dict[str, Any]) -> dict[str, list[Any]]:
@@ -59,38 +82,44 @@ def layout(entries: list[dict[str, Any]], settings: dict[str, Any]) -> dict[str,
     folders, files, absent: as the module zodb_files takes them. caches: folders of absent entries. watched: files that
     applications read when they start. certificates, services: as the module zodb_host_info takes them. opened: for each
     storage its place in the list, its zodb.conf and its database, as the check takes them.
-    settings: without root, as for an ordinary user; without restart_units, no services.
+    settings: without root, as for an ordinary user; without restart_units, no services. user: owner of passwords that
+    only their owner may read, if root lays them.
     """
-    settings = {"root": False, "restart_units": [], **settings}
+    settings = {"root": False, "restart_units": [], "user": "", **settings}
     root = settings["root"]
     plan: dict[str, list[Any]] = {
         key: [] for key in ("folders", "files", "absent", "caches", "watched", "certificates", "services", "opened")
     }
-    present = [entry for entry in entries if entry["state"] == "present"]
-    if present:
+    described = {entry["name"]: describe(entry, settings) for entry in entries if entry["state"] == "present"}
+    caching = {entry["name"] for entry in entries if _caches_in(described.get(entry["name"]), _cache(entry, settings))}
+    if described:
         plan["folders"].append(_folder(settings["config_dir"], "0755" if root else None, settings, "root"))
-    if any(_makes_cache(entry) for entry in present):
+    if caching:
         plan["folders"].append(_folder(settings["cache_dir"], "0755" if root else None, settings, "root"))
     for index, entry in enumerate(entries):
         folder = _own_folder(entry, settings)
-        paths = [f"{folder}/{name}" for name in FILES]
         if entry["state"] == "absent":
-            plan["absent"] += [*paths, folder]
+            plan["absent"] += [*(f"{folder}/{name}" for name in (*FILES, *MAYBE)), folder]
             plan["caches"].append(_cache(entry, settings))
             continue
-        description = describe(entry, settings)
+        description = described[entry["name"]]
         plan["folders"].append(_folder(folder, "0750" if root else "0700", settings))
-        if _makes_cache(entry):
+        if entry["name"] in caching:
             plan["folders"].append(_folder(_cache(entry, settings), "2770" if root else "0700", settings))
+        texts = _texts(entry, entries, description, settings)
         plan["files"] += [
-            _file(path, text, "zconfig" in description and name in ("storage.inc", "pack.conf"), settings)
-            for path, (name, text) in zip(paths, _texts(entry, entries, description, settings).items())
+            _file(f"{folder}/{name}", text, _is_secret(name, description), settings) for name, text in texts.items()
         ]
-        plan["watched"] += [path for path in (*paths, *files_of(description)) if not path.endswith("/pack.conf")]
+        plan["absent"] += [f"{folder}/{name}" for name in MAYBE if name not in texts]
+        plan["watched"] += [f"{folder}/{name}" for name in texts if name != "pack.conf"]
+        plan["watched"] += files_of(description)
         tls = description.get("zeo", {}).get("tls")
         if tls:
             plan["certificates"].append({"cert": tls["cert"], "key": tls["key"], "purpose": "client"})
         plan["opened"].append([_where(index, entry), f"{folder}/zodb.conf", entry["database_name"].lower()])
+    # A file of the user's may have the name of one of ours.
+    read = {os.path.normpath(path) for path in plan["watched"]}
+    plan["absent"] = [path for path in plan["absent"] if os.path.normpath(path) not in read]
     plan = {key: _unique(values) for key, values in plan.items()}
     plan["services"] = [{"unit": unit, "files": plan["watched"]} for unit in settings["restart_units"]]
     return plan
@@ -102,7 +131,12 @@ def refusals(entries: list[dict[str, Any]], settings: dict[str, Any], host: dict
     host: what zodb_host_info found, or none for the rules that hold on any host.
     """
     if host:
-        return [*_refused_host(settings, host), *_refused_certificates(entries, settings, host)]
+        return [
+            *_refused_host(settings, host),
+            *_refused_passwords(entries, settings),
+            *_refused_certificates(entries, settings, host),
+            *_refused_files(entries, settings, host),
+        ]
     found = _refused_settings(settings)
     seen: dict[str, int] = {}
     for index, entry in enumerate(entries):
@@ -150,6 +184,7 @@ def _refused_entry(entry: dict[str, Any], entries: list[dict[str, Any]], setting
     ]
     try:
         describe(entry, settings)
+        _password(entry)
     except Refused as refusal:
         found.append(str(refusal))
     by_name = {other["name"]: other for other in entries if other["state"] == "present"}
@@ -180,7 +215,7 @@ def _refused_entry(entry: dict[str, Any], entries: list[dict[str, Any]], setting
 def _refused_blob_dirs(entries: list[dict[str, Any]], settings: dict[str, Any]) -> list[str]:
     """Blobs lie under the number of their object, which is anybody's in another storage."""
     found = []
-    owners: dict[str, tuple[Any, str]] = {}
+    owners: dict[str, tuple[set[str], bool, str]] = {}
     for index, entry in enumerate(entries):
         if entry["state"] == "absent":
             continue
@@ -191,10 +226,9 @@ def _refused_blob_dirs(entries: list[dict[str, Any]], settings: dict[str, Any]) 
         if kind == "zconfig" or not options["blob_dir"]:
             continue
         path = os.path.normpath(options["blob_dir"])
-        storage = (options["server"], options["storage"]) if kind == "zeo" else os.path.normpath(options["path"])
-        use = (storage, options.get("shared_blob_dir", False))
-        known, whose = owners.setdefault(path, (use, entry["name"]))
-        if known != use:
+        places, shared = set(identities({kind: options})), options.get("shared_blob_dir", False)
+        others, shared_by_others, whose = owners.setdefault(path, (places, shared, entry["name"]))
+        if not places & others or shared != shared_by_others:
             found.append(
                 f'{_where(index, entry)}: {kind}.blob_dir {path} is already that of "{whose}"; blobs of two storages '
                 "would be taken for each other, give each its own."
@@ -221,6 +255,9 @@ def _refused_host(settings: dict[str, Any], host: dict[str, Any]) -> list[str]:
         found.append(
             f"zodb_client_group {group}: there is no such group, and zodb_client_manage_group is false; create it."
         )
+    user = settings["user"]
+    if user and not settings["check_mode"] and not host["users"][user]["exists"]:
+        found.append(f"zodb_client_user {user}: there is no such account; create it, or name another.")
     if settings["virtualenv"] and not settings["check_mode"]:
         found += _refused_virtualenv(settings, host)
     return found
@@ -233,8 +270,6 @@ def _refused_virtualenv(settings: dict[str, Any], host: dict[str, Any]) -> list[
             f"zodb_client_virtualenv {virtualenv}: there is no bin/python in it; name the folder of a virtualenv, or "
             "leave it out."
         ]
-    if user and not host["users"][user]["exists"]:
-        return [f"zodb_client_user {user}: there is no such account; create it, or name another."]
     # Of the link in it, since the folder's own path may be a link of somebody else's.
     owner = host["paths"][f"{virtualenv}/bin/python"]["owner"]
     if settings["root"] and not user and owner.isdigit():
@@ -270,12 +305,39 @@ def _refused_certificates(entries: list[dict[str, Any]], settings: dict[str, Any
     return found
 
 
+def _refused_passwords(entries: list[dict[str, Any]], settings: dict[str, Any]) -> list[str]:
+    """libpq reads a password only from a file that nobody but its owner can read."""
+    if settings["user"] or not settings["root"]:
+        return []
+    return [
+        f"{_where(index, entry)}: postgresql.password is laid for the application's account alone, as PostgreSQL's "
+        "client demands; name that account in zodb_client_user."
+        for index, entry in enumerate(entries)
+        if entry["state"] == "present" and (entry["postgresql"] or {}).get("password")
+    ]
+
+
+def _refused_files(entries: list[dict[str, Any]], settings: dict[str, Any], host: dict[str, Any]) -> list[str]:
+    if settings["check_mode"]:
+        return []  # A virgin host gets them in the same run.
+    return [
+        f"{_where(index, entry)}: {kind}.{name} {entry[kind][name]}: it is not on this host; lay it there first."
+        for index, entry in enumerate(entries)
+        if entry["state"] == "present"
+        for kind in KINDS
+        if isinstance(entry[kind], dict)
+        for name in _NAMED_FILES
+        if entry[kind].get(name) and not host["paths"][entry[kind][name]]["exists"]
+    ]
+
+
 def _texts(
     entry: dict[str, Any], entries: list[dict[str, Any]], description: dict[str, Any], settings: dict[str, Any]
 ) -> dict[str, str]:
-    """Return the content of each of FILES."""
+    """Return the content of each file of an entry: of all of FILES, and of those of MAYBE that it has."""
     folder = _own_folder(entry, settings)
-    uri = f"zconfig://{folder}/zodb.conf#{entry['database_name'].lower()}"
+    database = entry["database_name"].lower()
+    uri = f"zconfig://{folder}/zodb.conf#{database}"
     word = uri if _BARE.fullmatch(uri) else shlex.quote(uri)
     by_name = {other["name"]: other for other in entries}
     sections: dict[str, str] = {}
@@ -299,9 +361,58 @@ def _texts(
         "zope.conf": f"For Zope's own zope.conf: %include {folder}/zope.conf\n# {once}",
         "pack.conf": f"For a packer: zodbpack {folder}/pack.conf",
         "client.env": f"For systemd: EnvironmentFile={folder}/client.env",
+        "read-only.conf": f"For those who only read: zconfig://{folder}/read-only.conf#{database}",
+        "pgpass": "For libpq, which wants nobody but its owner to read it.",
+        "my.cnf": "For the drivers of MySQL and MariaDB.",
     }
-    texts = (render(description), sections["zodb"], sections["zodb_db"], render_pack(description), f"ZODB_URI={word}\n")
-    return {name: _head(entry, uses[name]) + text for name, text in zip(FILES, texts)}
+    hidden = "oracle" in description
+    texts = {
+        "storage.inc": render(description, secrets=hidden),
+        "zodb.conf": sections["zodb"],
+        "zope.conf": sections["zodb_db"],
+        "pack.conf": render_pack(description, secrets=hidden),
+        "client.env": f"ZODB_URI={word}\n",
+    }
+    reader = _reader(description)
+    if reader:
+        texts["read-only.conf"] = render_database(
+            render(reader), entry["database_name"], "zodb", entry["pool_size"], entry["connection_cache_size"]
+        )
+    texts.update(_password(entry))
+    return {name: _head(entry, uses[name]) + text for name, text in texts.items()}
+
+
+def _reader(description: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the description for those who only read, null where there is no host besides the one that is written."""
+    postgresql = description.get("postgresql")
+    if not postgresql or not (postgresql["replica_conf"] or len(postgresql["host"] or []) > 1):
+        return None
+    return for_reading({"postgresql": {**postgresql, "target_session_attrs": "prefer-standby"}})
+
+
+def _password(entry: dict[str, Any]) -> dict[str, str]:
+    """Return the file that an entry's password is laid in, by its name; nothing without a password. Raises Refused."""
+    for kind, (_option, name) in _PASSWORD_FILES.items():
+        password = (entry[kind] or {}).get("password")
+        if not password:
+            continue
+        if name == "pgpass":
+            # Any host, for nothing else reads this file: a replica_conf or a service may name it.
+            return {name: "*:*:*:*:{}\n".format(re.sub(r"([\\:])", r"\\\1", password))}
+        if "\\" in password or ('"' in password and "'" in password):
+            raise Refused(
+                f"{kind}.password has a backslash, or quotes of both kinds, which each driver reads otherwise from an "
+                "option file; change it, or lay the file yourself and name it in read_default_file."
+            )
+        quote = "'" if '"' in password else '"'
+        return {name: f"[client]\npassword={quote}{password}{quote}\n"}
+    return {}
+
+
+def _is_secret(name: str, description: dict[str, Any]) -> bool:
+    if name in ("storage.inc", "pack.conf"):
+        return bool(description.keys() & set(_HOLD_SECRETS))
+    return name in ("pgpass", "my.cnf")
 
 
 def _head(entry: dict[str, Any], use: str) -> str:
@@ -333,9 +444,13 @@ def _cache(entry: dict[str, Any], settings: dict[str, Any]) -> str:
     return f"{settings['cache_dir'].rstrip('/')}/{entry['name']}"
 
 
-def _makes_cache(entry: dict[str, Any]) -> bool:
-    zeo = entry["zeo"]
-    return bool(zeo) and not zeo.get("blob_dir") and not zeo.get("shared_blob_dir")
+def _caches_in(description: dict[str, Any] | None, folder: str) -> bool:
+    """Return whether a cache of a storage, if there is one, lies in a folder."""
+    ((kind, options),) = (description or {"zconfig": ""}).items()
+    if kind in _WITHOUT_CACHE:
+        return False
+    caches = [options.get(name) for name in ("blob_dir", "cache_local_dir")]
+    return any(path and os.path.normpath(path).startswith(os.path.normpath(folder) + "/") for path in caches)
 
 
 def _folder(path: str, mode: str | None, settings: dict[str, Any], group: str | None = None) -> dict[str, Any]:
@@ -344,12 +459,14 @@ def _folder(path: str, mode: str | None, settings: dict[str, Any], group: str | 
 
 
 def _file(path: str, text: str, secret: bool, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return a file for zodb_files. secret: the user's own text, which may hold a password."""
-    owner = "root" if settings["root"] else None
+    """Return a file for zodb_files. secret: it holds a password, or the user's own text, which may."""
+    owner, mode = ("root", "0640") if settings["root"] else (None, "0600")
+    if path.endswith("/pgpass"):
+        owner, mode = owner and settings["user"], "0600"
     return {
         "path": path,
         "secret_content" if secret else "content": text,
-        "mode": "0640" if owner else "0600",
+        "mode": mode,
         "owner": owner,
         "group": owner and settings["group"],
     }

@@ -65,15 +65,19 @@ def render(description: Any, name: str | None = None, secrets: bool = False) -> 
     """Return the storage's ZConfig section, ready to stand in a file of its own.
 
     name: of the section, as in ``<clientstorage source>``; most readers need none. secrets: write passwords too, for a
-    text that becomes no file. Raises Refused, also for a password without that, and for the kind config_file.
+    text that becomes no file, or one that is kept secret. Raises Refused, also for a password without that, and for
+    the kind config_file.
     """
     return _render(normalise(description), name, secrets)
 
 
-def render_pack(description: Any) -> str:
-    """Return the section that a packer such as zodbpack opens: the storage without what only an application needs."""
+def render_pack(description: Any, secrets: bool = False) -> str:
+    """Return the section that a packer such as zodbpack opens: the storage without what only an application needs.
+
+    secrets: as in render().
+    """
     ((kind, options),) = normalise(description).items()
-    return _render({kind: KINDS[kind].pack(options)}, None, False)
+    return _render({kind: KINDS[kind].pack(options)}, None, secrets)
 
 
 def render_database(
