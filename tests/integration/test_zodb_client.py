@@ -24,6 +24,7 @@ from pathlib import Path
 
 import ansible_tasks
 import pytest
+import storage_servers
 
 GROUP = f"zodb-clients-{os.getpid()}"
 REMOTE = ("pyams.zodb.", "ansible.builtin.command", "ansible.builtin.group", "ansible.builtin.file")
@@ -357,7 +358,7 @@ def test_an_application_with_several_databases(application, place, account, serv
 
 
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
+def pairs(tmp_path_factory):
     """Return a folder with certificates and keys of a server and of two clients, each signed by itself."""
     folder = tmp_path_factory.mktemp("certificates")
     for name in ("server", "client", "stranger"):
@@ -372,18 +373,18 @@ def certificates(tmp_path_factory):
     return folder
 
 
-def test_mutual_tls_and_the_sentence_of_each_that_does_not_open(application, place, account, certificates):
+def test_mutual_tls_and_the_sentence_of_each_that_does_not_open(application, place, account, pairs):
     """All of them in one run, since each waits for its time to be over."""
     ssl = (
-        f"  <ssl>\n    certificate {certificates}/server.crt\n    key {certificates}/server.key\n"
-        f"    authenticate {certificates}/client.crt\n  </ssl>\n"
+        f"  <ssl>\n    certificate {pairs}/server.crt\n    key {pairs}/server.key\n"
+        f"    authenticate {pairs}/client.crt\n  </ssl>\n"
     )
     tls = {
-        "ca": f"{certificates}/server.crt",
-        "cert": f"{certificates}/client.crt",
-        "key": f"{certificates}/client.key",
+        "ca": f"{pairs}/server.crt",
+        "cert": f"{pairs}/client.crt",
+        "key": f"{pairs}/client.key",
     }
-    stranger = {**tls, "cert": f"{certificates}/stranger.crt", "key": f"{certificates}/stranger.key"}
+    stranger = {**tls, "cert": f"{pairs}/stranger.crt", "key": f"{pairs}/stranger.key"}
     role = Role(place, zodb_client_group=account, zodb_client_virtualenv=str(application))
     with (
         served(application, place / "server", ssl) as secure,
@@ -420,7 +421,7 @@ def test_mutual_tls_and_the_sentence_of_each_that_does_not_open(application, pla
             ),
             "trust": (
                 secure,
-                {"tls": {**tls, "ca": f"{certificates}/client.crt"}},
+                {"tls": {**tls, "ca": f"{pairs}/client.crt"}},
                 f"cannot be reached: certificate verify failed: self-signed certificate; {correct}",
             ),
             "closed": (plain, {"tls": tls}, f"cannot be reached: wrong version number; {correct}"),
@@ -438,20 +439,20 @@ def test_what_zconfig_refuses_is_said_by_the_check(application, place, account):
         "folder": (
             {"filestorage": {"path": f"{place}/missing/Data.fs"}},
             f"The directory named as part of the path {place}/missing/Data.fs does not exist. (line 5, in "
-            f"file://{place}/etc/folder/storage.inc)",
+            f"file://{place}/etc/folder/storage.inc); install what it names, or mend the entry",
         ),
         "package": (
             {"zconfig": "%import nowhere\n<nothing/>"},
-            "could not load package nowhere: No module named 'nowhere' Package name: 'nowhere' File name: "
-            "'component.xml' Package path: None",
+            f"there is no package nowhere in {application}; install it there, or mend the entry",
         ),
         "value": (
             {"zconfig": "<filestorage>\npath /x\nquota much\n</filestorage>"},
-            f"invalid literal for int() with base 10: 'much' (line 6, in file://{place}/etc/value/storage.inc)",
+            f"invalid literal for int() with base 10: 'much' (line 6, in file://{place}/etc/value/storage.inc); "
+            "install what it names, or mend the entry",
         ),
     }
     assert role.refusal([{"name": name, **storage} for name, (storage, _reason) in bad.items()]).splitlines() == [
-        f'zodb_client_storages[{index}] "{name}": {reason}; install what it names, or mend the entry.'
+        f'zodb_client_storages[{index}] "{name}": {reason}.'
         for index, (name, (_storage, reason)) in enumerate(bad.items())
     ]
 
@@ -464,6 +465,188 @@ def test_the_application_lacks_zeo(place, account):
         f"zodb_client_storages[0] \"site\": No module named 'ZConfig' in {bare}; "
         f"install what the storage needs, such as ZEO."
     )
+
+
+RELSTORAGE = storage_servers.VIRTUALENV  # of an application that has the drivers of PostgreSQL and MySQL
+
+# An application that keeps one word, in a blob.
+WORD = """
+import sys
+import ZODB.config
+from ZODB.blob import Blob
+
+database = ZODB.config.databaseFromURL(sys.argv[1])
+with database.transaction() as connection:
+    if sys.argv[2:]:
+        connection.root()["word"] = Blob(sys.argv[2].encode())
+    else:
+        print(connection.root()["word"].open().read().decode())
+database.close()
+"""
+
+
+def word(account, file, *new):
+    """Have one process of an application write its word, or another one read it and return it."""
+    command = as_account(account, RELSTORAGE / "bin" / "python", "-I", "-c", WORD, file, *new)
+    return subprocess.check_output(command, text=True, cwd="/").strip()
+
+
+ODD = 'it\'s: "käse" $x \\1 \\: #'  # a password of all that needs quoting anywhere
+
+
+@pytest.fixture
+def database(postgresql):
+    """Return the options of a database whose owner has an odd password."""
+    name, quoted = postgresql.make_database(), ODD.replace("'", "''")
+    postgresql.psql(f"create role {name} login password '{quoted}'; alter database {name} owner to {name}")
+    yield {"host": "127.0.0.1", "port": postgresql.port, "dbname": name, "user": name, "password": ODD}
+    postgresql.drop_database(name)
+    postgresql.psql(f"drop role {name}")
+
+
+def test_an_application_logs_into_postgresql_by_the_password_that_was_laid(place, account, postgresql, database):
+    role = Role(place, zodb_client_group=account, zodb_client_user=account, zodb_client_virtualenv=str(RELSTORAGE))
+    tables = "select count(*) from pg_tables where schemaname = 'public'"
+
+    def site(**options):
+        return [{"name": "site", "postgresql": {**database, **options}}]
+
+    assert role.changed(site(), "--check", "--diff") == [LAY]
+    assert not place.joinpath("etc").exists()
+    assert role.refusal(site()) == (
+        'zodb_client_storages[0] "site": the database has no tables of RelStorage; have them made where it is served, '
+        "or set create_schema to true."
+    )
+    assert role.refusal(site(keep_history=True)).endswith("or set create_schema to true.")
+    # The check passes where the application is going to make them, and makes none itself, nor a folder.
+    assert role.changed(site(create_schema=True)) == [LAY]
+    assert postgresql.psql(tables, database["dbname"]) == "0"
+    assert list(place.joinpath("cache", "site").iterdir()) == []
+
+    files = place / "etc" / "site"
+    word(account, files / "zodb.conf", "first")
+    assert seen(place / "cache" / "site" / "blobs")[:2] == (account, account)
+    assert role.changed(site()) == [LAY]
+    assert role.changed(site()) == []
+    assert word(account, files / "zodb.conf") == "first"
+    assert seen(files / "pgpass") == (account, account, "0o600")
+    others = {seen(path) for path in files.iterdir() if path.name != "pgpass"}
+    assert others == {("root", account, "0o640")}
+    assert [path.name for path in files.iterdir() if "käse" in path.read_text()] == ["pgpass"]
+    packed = subprocess.run(
+        [RELSTORAGE / "bin" / "zodbpack", files / "pack.conf"], capture_output=True, text=True, check=False
+    )
+    assert packed.returncode == 0, packed.stderr
+
+    several = {"host": ["127.0.0.1", "localhost"], "target_session_attrs": "read-write"}
+    assert role.changed(site(**several, connect_timeout=2, tcp_user_timeout=4000)) == [LAY]
+    assert word(account, files / "zodb.conf") == "first"
+    assert word(account, files / "read-only.conf") == "first"
+    with pytest.raises(subprocess.CalledProcessError):
+        word(account, files / "read-only.conf", "second")
+
+    assert role.refusal(site(keep_history=True)) == (
+        'zodb_client_storages[0] "site": the database keeps no history, which was decided when it was made; set '
+        "keep_history to false."
+    )
+    wrong = role.refusal(site(password="not the one"))
+    assert wrong.startswith('zodb_client_storages[0] "site": the database cannot be opened: ')
+    assert f'password authentication failed for user "{database["user"]}"' in wrong
+    assert "not the one" not in wrong
+    assert not files.joinpath("read-only.conf").exists()
+
+
+def test_a_password_that_is_dropped_goes_with_its_file(place, account):
+    role = Role(place, zodb_client_group=account, zodb_client_user=account)
+    files = place / "etc" / "site"
+    postgresql = {"host": "db1", "dbname": "site", "password": ODD}
+    mysql = {"host": "db1", "db": "site", "password": "käse: $x"}
+    own = place / "own"
+    own.write_text("*:*:*:*:x\n")
+    for storage, secret in (
+        ({"postgresql": postgresql}, {"pgpass"}),
+        ({"mysql": mysql}, {"my.cnf"}),
+        ({"mariadb": mysql}, {"my.cnf"}),
+        ({"postgresql": {"host": "db1", "dbname": "site", "passfile": str(own)}}, set()),
+        ({"postgresql": postgresql}, {"pgpass"}),
+    ):
+        assert role.changed([{"name": "site", **storage}]) == [LAY]
+        assert role.changed([{"name": "site", **storage}]) == []
+        assert {path.name for path in files.iterdir()} & {"pgpass", "my.cnf"} == secret
+    assert role.changed([{"name": "site", "state": "absent"}]) == [LAY]
+    assert list(place.joinpath("etc").iterdir()) == []
+
+
+def test_what_mysql_s_option_file_says(place, account):
+    """Read as a driver does; the other reader of such files, that of MySQL's own library, is not here."""
+    role = Role(place, zodb_client_group=account)
+    odd = "it's: käse $x #1 [client]"
+    role.changed([{"name": "site", "mysql": {"host": "db1", "db": "site", "password": odd}}])
+    laid = place / "etc" / "site" / "my.cnf"
+    assert seen(laid) == ("root", account, "0o640")
+    program = "import sys; from pymysql.optionfile import Parser; options = Parser(); options.read(sys.argv[1]); "
+    program += "print(options.get('client', 'password'))"
+    read = subprocess.check_output([RELSTORAGE / "bin" / "python", "-c", program, laid], text=True)
+    assert read == f"{odd}\n"
+
+
+def test_sqlite_is_made_by_the_application_and_not_by_the_check(place, account):
+    role = Role(place, zodb_client_group=account, zodb_client_user=account, zodb_client_virtualenv=str(RELSTORAGE))
+    data = place / "data"
+
+    def site(**options):
+        return [{"name": "site", "sqlite": {"data_dir": str(data), **options}}]
+
+    where = 'zodb_client_storages[0] "site":'
+    assert role.refusal(site()) == f"{where} there is no folder {data}; make it and give it to {account}."
+    data.mkdir()
+    path = data / "main.sqlite3"
+    assert role.refusal(site()) == (
+        f"{where} {path} is not there and {account} cannot write its folder; give the folder to that account."
+    )
+    shutil.chown(data, account, account)
+    assert role.refusal(site(create_schema=False)) == (
+        f"{where} {path} is not there, and create_schema is false; set it to true."
+    )
+    assert role.changed(site()) == [LAY]
+    assert list(data.iterdir()) == list(place.joinpath("cache", "site").iterdir()) == []
+    files = place / "etc" / "site"
+    word(account, files / "zodb.conf", "first")
+    before = sorted(data.iterdir())
+    assert role.changed(site()) == []
+    assert sorted(data.iterdir()) == before
+    assert word(account, files / "zodb.conf") == "first"
+    packer = as_account(account, RELSTORAGE / "bin" / "zodbpack", files / "pack.conf")
+    packed = subprocess.run(packer, capture_output=True, text=True, check=False, cwd="/")
+    assert packed.returncode == 0, packed.stderr
+    assert word(account, files / "zodb.conf") == "first"
+    assert role.refusal(site(keep_history=True)) == (
+        f"{where} the database keeps no history, which was decided when it was made; set keep_history to false."
+    )
+
+
+def test_the_application_lacks_what_a_database_needs(application, place, account):
+    role = Role(place, zodb_client_group=account, zodb_client_user=account)
+    nobody = {"host": "127.0.0.1", "port": free_port()}
+    storages = [
+        {"name": "pg", "postgresql": {**nobody, "dbname": "site"}},
+        {"name": "my", "mysql": {**nobody, "db": "site"}},
+        {"name": "maria", "mariadb": {**nobody, "db": "site"}},
+        {"name": "oracle", "oracle": {"user": "site", "password": "correct-horse", "dsn": "db1/site"}},
+    ]
+    where = [f'zodb_client_storages[{index}] "{storage["name"]}":' for index, storage in enumerate(storages)]
+    assert role.refusal(storages, zodb_client_virtualenv=str(application)).splitlines() == [
+        f"{where[0]} there is no driver for postgresql in {application}; install psycopg2-binary there.",
+        f"{where[1]} there is no driver for mysql in {application}; install mysqlclient there.",
+        f"{where[2]} there is no package pyams_zodb_tools in {application}; install it there, or mend the entry.",
+        f"{where[3]} there is no driver for oracle in {application}; install cx_Oracle there.",
+    ]
+    # With the drivers it is the servers that are not there.
+    said = role.refusal(storages, zodb_client_virtualenv=str(RELSTORAGE)).splitlines()
+    for line, place_in_list in zip(said[:3], where):
+        assert line.startswith(f"{place_in_list} the database cannot be opened: "), line
+        assert line.endswith("; start it, or correct the entry."), line
+    assert said[3:] == [f"{where[3]} there is no driver for oracle in {RELSTORAGE}; install cx_Oracle there."]
 
 
 @pytest.mark.parametrize(
@@ -492,7 +675,8 @@ def test_the_application_lacks_zeo(place, account):
             'zodb_client_storages[0] "site": zeo.server zeo has no port; write zeo:8100, or the absolute path of a '
             "socket.\n"
             'zodb_client_storages[1] "site": the name is already that of zodb_client_storages[0]; choose another.\n'
-            'zodb_client_storages[1] "site": no kind of storage is named; give one of zeo, filestorage, zconfig.',
+            'zodb_client_storages[1] "site": no kind of storage is named; give one of zeo, filestorage, postgresql, '
+            "mysql, mariadb, oracle, sqlite, zconfig.",
             id="rules, all at once",
         ),
         pytest.param(
@@ -501,6 +685,20 @@ def test_the_application_lacks_zeo(place, account):
             'zodb_client_storages[0] "site": zeo.tls.ca /no/ca.pem: it is not on this host; lay it there first.\n'
             'zodb_client_storages[0] "site": zeo.tls.cert /no/cert.pem: it is not on this host; lay it there first.',
             id="no certificate",
+        ),
+        pytest.param(
+            [{"name": "site", "postgresql": {"dbname": "site", "password": "correct-horse"}}],
+            {},
+            'zodb_client_storages[0] "site": postgresql.password is laid for the application\'s account alone, as '
+            "PostgreSQL's client demands; name that account in zodb_client_user.",
+            id="a password for nobody",
+        ),
+        pytest.param(
+            [{"name": "site", "postgresql": {"dbname": "site", "passfile": "/no/pgpass"}}],
+            {},
+            'zodb_client_storages[0] "site": postgresql.passfile /no/pgpass: it is not on this host; lay it there '
+            "first.",
+            id="no passfile",
         ),
         pytest.param(
             [{"name": "site", "zeo": {"server": "8100"}}],
@@ -525,14 +723,33 @@ def test_refused_before_anything_changes(place, account, storages, variables, me
     assert [path for path in sorted(place.rglob("*")) if path.name != "playbook.json"] == before
 
 
-def test_no_secret_is_shown(place, account):
-    storages = [{"name": "site", "zconfig": "<relstorage>\n  password correct-horse-battery\n</relstorage>"}]
-    role = Role(place, zodb_client_group=account)
-    for arguments in (["--check"], []):
-        done = role.start(storages, "--diff", "-vvv", *arguments, callback="ansible.builtin.default")
+@pytest.mark.parametrize(
+    ("storage", "file"),
+    [
+        pytest.param(
+            {"zconfig": "<relstorage>\n  password correct-horse-battery\n</relstorage>"}, "storage.inc", id="zconfig"
+        ),
+        pytest.param(
+            {"postgresql": {"dbname": "site", "password": "correct-horse-battery"}}, "pgpass", id="postgresql"
+        ),
+        pytest.param({"mysql": {"db": "site", "password": "correct-horse-battery"}}, "my.cnf", id="mysql"),
+        pytest.param({"mariadb": {"db": "site", "password": "correct-horse-battery"}}, "my.cnf", id="mariadb"),
+        pytest.param(
+            {"oracle": {"user": "site", "password": "correct-horse-battery", "dsn": "db1/site"}},
+            "storage.inc",
+            id="oracle",
+        ),
+    ],
+)
+def test_no_secret_is_shown(place, account, storage, file):
+    role = Role(place, zodb_client_group=account, zodb_client_user=account)
+    for arguments in (["--check"], [], []):
+        done = role.start(
+            [{"name": "site", **storage}], "--diff", "-vvv", *arguments, callback="ansible.builtin.default"
+        )
         assert done.returncode == 0, done.stdout
         assert "correct-horse-battery" not in done.stdout + done.stderr
-    assert "correct-horse-battery" in place.joinpath("etc", "site", "storage.inc").read_text()
+    assert "correct-horse-battery" in place.joinpath("etc", "site", file).read_text()
 
 
 def test_templates_and_vaults_in_an_entry(place, account):

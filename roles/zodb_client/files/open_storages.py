@@ -6,7 +6,8 @@
     python -I - PLACE ZODB_CONF DATABASE [PLACE ZODB_CONF DATABASE...] < open_storages.py
 
 The Python is the application's own, so nothing but ZODB and what the storage needs can be relied on. Of each database
-the storage is opened read-only and without its folder of blobs, which ZEO would make under the account of the check.
+the storage is opened read-only, without making tables, and without its folders of caches, which would be made under the
+account of the check. What the application itself makes when it starts, a file or tables, is not missed.
 Prints a sentence for each storage that does not open, with PLACE before it. Exit status 0 if all do, else 1.
 """
 
@@ -18,6 +19,11 @@ import logging
 import os
 import re
 import sys
+
+# Sections of which opening one that is read-only writes nothing: the others have an option for it.
+HARMLESS = ("mappingstorage", "demostorage", "zlibstorage", "postgresql", "mysql", "mariadb", "oracle", "sqlite3")
+DRIVERS = {"postgresql": "psycopg2-binary", "mysql": "mysqlclient", "mariadb": "mysqlclient", "oracle": "cx_Oracle"}
+PATIENCE = "10"  # seconds for a host of PostgreSQL, where the DSN names no connect_timeout
 
 
 class UnusableError(Exception):
@@ -45,6 +51,11 @@ def check(path, name):
     try:
         databases = ZConfig.loadConfig(ZODB.config.getDbSchema(), path)[0].database
     except ZConfig.ConfigurationError as error:
+        missing = re.match(r"could not load package (\S+): No module named ", str(error))
+        if missing:
+            raise UnusableError(
+                f"there is no package {missing[1]} in {sys.prefix}; install it there, or mend the entry"
+            ) from error
         raise UnusableError(f"{one_line(error)}; install what it names, or mend the entry") from error
     except OSError as error:
         # The schema loads certificate and key.
@@ -54,9 +65,11 @@ def check(path, name):
     storages = [database.config.storage for database in databases if database.name == name]
     if not storages:
         raise UnusableError(f"{path} has no database {name}; run the role again")
-    if not all(tame(section) for section in sections(storages[0])):
+    parts = sections(storages[0])
+    makes_tables = any(getattr(part, "create_schema", False) for part in parts)
+    if not all(tame(part) for part in parts):
         return  # What cannot be opened without writing is not opened.
-    if missing_file(storages[0]):
+    if any(missing_file(part, makes_tables) for part in parts):
         return
     memory = Memory()
     logger = logging.getLogger("ZEO")
@@ -66,7 +79,12 @@ def check(path, name):
     try:
         storage = storages[0].open()
     except Exception as error:
-        raise UnusableError(reason(storages[0], error, memory.lines)) from error
+        databases = [part for part in parts if hasattr(part, "keep_history")]
+        if not databases:
+            raise UnusableError(reason(storages[0], error, memory.lines)) from error
+        if makes_tables and no_tables(storages[0], databases, error):
+            return
+        raise UnusableError(database_reason(storages[0], databases, error)) from error
     storage.lastTransaction()
     storage.close()
 
@@ -102,21 +120,79 @@ def tame(section):
                 f"{folder} cannot be written by {me()}; make it a member of the folder's group, or name the "
                 "application's account in zodb_client_user"
             )
-    for name, value in (("blob_dir", None), ("shared_blob_dir", False), ("create_schema", False), ("read_only", True)):
+    for name, value in (
+        ("blob_dir", None),
+        ("shared_blob_dir", False),
+        ("cache_local_dir", None),
+        ("create_schema", False),
+        ("read_only", True),
+    ):
         if hasattr(section, name):
             setattr(section, name, value)
+    return hasattr(section, "read_only") or section.getSectionType() in HARMLESS
+
+
+def missing_file(section, makes_tables):
+    """Return whether it is a FileStorage or an SQLite database that the application will make at its first start."""
     kind = section.getSectionType()
-    return hasattr(section, "read_only") or kind in ("mappingstorage", "demostorage", "zlibstorage")
-
-
-def missing_file(factory):
-    """Return whether it is a FileStorage that the application will make at its first start."""
-    path = getattr(factory.config, "path", None)
-    if factory.config.getSectionType() != "filestorage" or os.path.exists(path):
+    if kind == "filestorage":
+        path = section.path
+    elif kind == "sqlite3":
+        path = os.path.join(section.data_dir, "main.sqlite3")
+        if not os.path.isdir(section.data_dir):
+            raise UnusableError(f"there is no folder {section.data_dir}; make it and give it to {me()}")
+        if os.path.exists(path) and not os.access(section.data_dir, os.R_OK | os.W_OK | os.X_OK):
+            raise UnusableError(
+                f"{section.data_dir} cannot be written by {me()}, as SQLite wants even of who only reads; give the "
+                "folder to that account"
+            )
+        if not os.path.exists(path) and not makes_tables:
+            raise UnusableError(f"{path} is not there, and create_schema is false; set it to true")
+    else:
+        return False
+    if os.path.exists(path):
         return False
     if not os.access(os.path.dirname(path), os.W_OK | os.X_OK):
         raise UnusableError(f"{path} is not there and {me()} cannot write its folder; give the folder to that account")
     return True
+
+
+def no_tables(factory, databases, error):
+    """Return whether RelStorage failed for want of its tables.
+
+    It finds that a table is missing of one that keeps no history; of one that does, it takes an empty database for one
+    that keeps none.
+    """
+    if "a history-preserving adapter can not connect" in str(error):
+        kept = [(part, part.keep_history) for part in databases]
+        try:
+            for part, _value in kept:
+                part.keep_history = False
+            factory.open().close()
+        except Exception as another:
+            error = another
+        finally:
+            for part, value in kept:
+                part.keep_history = value
+    return "please create the blob_chunk tables" in str(error)
+
+
+def database_reason(factory, databases, error):
+    """Return why a storage with a database of RelStorage did not open."""
+    if no_tables(factory, databases, error):
+        return (
+            "the database has no tables of RelStorage; have them made where it is served, or set create_schema to true"
+        )
+    if "Schema mismatch" in str(error):
+        if "to a history-preserving database" in str(error):
+            return "the database keeps history, which was decided when it was made; set keep_history to true"
+        return "the database keeps no history, which was decided when it was made; set keep_history to false"
+    if "DriverNotAvailableError" in [kind.__name__ for kind in type(error).__mro__]:
+        adapter = databases[0].adapter.config
+        kind = adapter.getSectionType()
+        driver = DRIVERS.get(kind) if adapter.driver in (None, "auto") else adapter.driver
+        return f"there is no driver for {kind} in {sys.prefix}; install {driver} there"
+    return f"the database cannot be opened: {one_line(error).rstrip('.?')}; start it, or correct the entry"
 
 
 def reason(factory, error, lines):
@@ -164,6 +240,7 @@ def sentence(place, path, name):
 
 def main(arguments):
     """Check every storage, print what is wrong, return the exit status."""
+    os.environ.setdefault("PGCONNECT_TIMEOUT", PATIENCE)
     checked = [sentence(*three) for three in zip(arguments[::3], arguments[1::3], arguments[2::3])]
     wrong = [line for line in checked if line]
     print("\n".join(wrong))
