@@ -15,7 +15,7 @@ quickstart-stop:        ## Stop it
 # What lasts longest comes first, so that both cores are busy until the end.
 test: tools             ## Everything that follows, but cost, bench and soak
 	@$(MAKE) --no-print-directory -j4 units storages importer hosts
-	@.venv/bin/python tests/run.py molecule integration release sanity newest unit lint docs
+	@.venv/bin/python tests/run.py integration molecule release sanity newest unit lint docs
 
 lint: tools             ## yamllint, ruff, ansible-lint, the changelog
 	@.venv/bin/python tests/run.py lint
