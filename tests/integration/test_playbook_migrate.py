@@ -424,6 +424,9 @@ def test_bad_input_is_refused_before_anything_changes(site, make_storage):
     assert "so nothing would stop what writes" in site.run(migrate_stop_command=[]).text
     unknown = site.run(migrate_zeo_server="blog", migrate_source={}, zeo_server_instances=[{"name": "pyams"}])
     assert "migrate_zeo_server blog is no entry of zeo_server_instances on this host;" in unknown.text
+    unlaid = {"postgresql": {**destination.description["postgresql"], "passfile": "/no/such.pgpass"}}
+    unable = site.run(migrate_destination=destination.description, migrate_client_destination=unlaid)
+    assert "postgresql.passfile /no/such.pgpass: it is not on this host; lay it there first." in unable.text
     secret = site.run("-vvv", migrate_destination=destination.described_with_password())
     assert "postgresql.password would stand in a file that the application reads; give a passfile" in secret.text
     assert destination.server.QUOTED not in secret.text
