@@ -1775,7 +1775,8 @@ class FileBulk:
             with contextlib.suppress(FileNotFoundError):
                 os.remove(path + self.PARTIAL)
             raise
-        self.destination.storage.close()  # which saves the index of nothing
+        self.destination.close()  # which saves the index of nothing, as it would once more
+        self.destination.storage = None
         self.source.storage._index.save(self.source.storage._pos, path + ".index")
 
     def _blobs(self):

@@ -24,7 +24,7 @@ import ansible_tasks
 import pytest
 import storage_kinds
 import yaml
-from ansible_collections.pyams.zodb.plugins.module_utils import _agent
+from ansible_collections.pyams.zodb.plugins.module_utils import _agent, _agent_run
 from ansible_collections.pyams.zodb.plugins.modules import zodbconvert
 from conversions import MORE, SMALL, equal, fingerprint
 from storage_servers import PYTHON, VIRTUALENV, until
@@ -772,6 +772,18 @@ def test_both_ways_into_a_file_are_equal(make_storage, converter):
     assert blobs == {path.stat().st_mode for path in (script.folder / "blobs").rglob("*.blob")}
     copy.fill(seed=99, objects=50, transactions=2, blobs=[10])
     assert source.differences(copy).keys() <= {"extra", "tids", "states", "transactions"}
+
+
+def test_a_file_that_is_copied_need_not_be_read_through_to_be_opened(make_storage):
+    """Its index is the source's, before anybody has opened it."""
+    source, copy = make_storage("filestorage"), make_storage("filestorage")
+    source.fill(**SMALL)
+    storages = [source.description, copy.description]
+    agent = _agent_run.Agent(str(VIRTUALENV), storages)
+    agent.ask("bulk", **dict(zip(("source", "destination"), map(_agent_run.place, storages), strict=True)))
+    assert agent.stop() == 0
+    indexes = [(storage.folder / "Data.fs.index").read_bytes() for storage in (source, copy)]
+    assert indexes[0] == indexes[1]
 
 
 @pytest.mark.parametrize("calls", range(2))
