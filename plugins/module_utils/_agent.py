@@ -241,7 +241,13 @@ class Storage:
 
     def transactions(self):
         """Return (number of transactions, id of the last one that a pack looked at), None for what is not known."""
-        raise NotImplementedError
+        if not self.keeps_history:
+            return None, None
+        count, packed = 0, None
+        for transaction in self.iterator():
+            count += 1
+            packed = transaction.tid if _status(transaction) == "p" else packed
+        return count, packed
 
     def blobs(self):
         """Return (number, bytes) of the blobs in every revision that is kept, None for what is not known."""
@@ -424,13 +430,6 @@ class File(Storage):
         headers = (self.storage._read_data_header(at) for at in self.storage._index.itervalues())
         return sum(1 for header in headers if header.plen or header.back)
 
-    def transactions(self):
-        count, packed = 0, None
-        for transaction in self.iterator():
-            count += 1
-            packed = transaction.tid if transaction.status == "p" else packed
-        return count, packed
-
     def open_for_writing(self):
         from zc.lockfile import LockError
         from ZODB.FileStorage import FileStorage
@@ -599,15 +598,6 @@ class Zeo(Storage):
 
     def identity(self):
         return f"zeo {self._servers()} {self.config.storage}"
-
-    def transactions(self):
-        if not self.keeps_history:
-            return None, None
-        count, packed = 0, None
-        for transaction in self.iterator():
-            count += 1
-            packed = transaction.tid if _status(transaction) == "p" else packed
-        return count, packed
 
     def blobs(self):
         if self.shared:
@@ -1579,15 +1569,10 @@ class Tail:
             self._add(record, None)
             writing.restore(record.oid, record.tid, record.data, "", record.data_txn, meta)
             return
-        path = self.source.blob(record.oid, record.tid)
-        if path is None:
-            raise Refused(_no_blob(number(record.oid), number(record.tid)))
-        self._add(record, path)
-        try:
+        with _blob_of(self.source, record.oid, record.tid) as path:
+            self._add(record, path)
             with _copy_of(path, self.destination) as copy:
                 writing.restoreBlob(record.oid, record.tid, record.data, copy, record.data_txn, meta)
-        finally:
-            self.source.release(path)
 
     def _add(self, record, path):
         self.copied.append(record.oid)
@@ -1596,6 +1581,21 @@ class Tail:
         if path:
             self.done["blobs"] += 1
             self.done["bytes"] += os.path.getsize(path)
+
+
+@contextlib.contextmanager
+def _blob_of(source, oid, tid):
+    """Give the path of a blob's file that is to be copied. Raises Refused."""
+    path = source.blob(oid, tid)
+    if path is None:
+        raise Refused(
+            f"the blob of object {number(oid)}, transaction {number(tid)}, is missing from the source or cannot be "
+            "read; mend that first."
+        )
+    try:
+        yield path
+    finally:
+        source.release(path)
 
 
 @contextlib.contextmanager
@@ -1609,12 +1609,6 @@ def _copy_of(path, destination):
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(copy)
-
-
-def _no_blob(oid, tid):
-    return (
-        f"the blob of object {oid}, transaction {tid}, is missing from the source or cannot be read; mend that first."
-    )
 
 
 def zodbconvert(request):
@@ -1712,7 +1706,7 @@ class Bulk:
         large = []
         self._copy(cursor, "small_blob", self._small_blobs(large))
         for oid, tid in large:
-            with self._blob(oid, tid) as path:
+            with _blob_of(self.source, oid, tid) as path:
                 handed = connection.lobject(0, "wb", 0, path)
             cursor.execute(
                 "INSERT INTO blob_chunk (zoid, chunk_num, tid, chunk) VALUES (%s, 0, %s, %s)",
@@ -1735,23 +1729,13 @@ class Bulk:
 
     def _small_blobs(self, large):
         for oid, tid in self.blobs:
-            with self._blob(oid, tid) as path:
+            with _blob_of(self.source, oid, tid) as path:
                 if os.path.getsize(path) > self.LARGE:
                     large.append((oid, tid))
                     continue
                 with open(path, "rb") as file:
                     data = file.read()
             yield oid, tid, data
-
-    @contextlib.contextmanager
-    def _blob(self, oid, tid):
-        path = self.source.blob(oid, tid)
-        if path is None:
-            raise Refused(_no_blob(number(oid), number(tid)))
-        try:
-            yield path
-        finally:
-            self.source.release(path)
 
 
 class FileBulk:
@@ -1786,13 +1770,11 @@ class FileBulk:
             for record in transaction:
                 if not is_blob_record(record.data):
                     continue
-                path = self.source.blob(record.oid, record.tid)
-                if path is None:
-                    raise Refused(_no_blob(number(record.oid), number(record.tid)))
                 folder = self.destination.storage.fshelper
                 folder.getPathForOID(record.oid, create=True)
-                with _copy_of(path, self.destination) as copy:
-                    rename_or_copy_blob(copy, folder.getBlobFilename(record.oid, record.tid))
+                target = folder.getBlobFilename(record.oid, record.tid)
+                with _blob_of(self.source, record.oid, record.tid) as path, _copy_of(path, self.destination) as copy:
+                    rename_or_copy_blob(copy, target)
 
     def _file(self, path):
         end, handle = self.source.storage._pos, self.source.storage._file.fileno()
