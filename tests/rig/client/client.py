@@ -256,7 +256,7 @@ def write_once(connection, worker, number):
         return "interrupted"
     except Exception as error:  # a writer that died would take the others with it, and hide why
         if "finished called wo lock" in str(error):
-            return "conflicts"  # having lost nine races of one commit, ZEO's client finishes what it never voted
+            return "conflicts"  # ZEO's client, which resolves them itself, sometimes finishes what it never voted
         print(f"{worker}: {type(error).__name__}: {error}", file=sys.stderr)
         return "errors"
     finally:

@@ -103,15 +103,15 @@ class Client:
         return self.call(storage, "history")["revisions"]
 
     @contextlib.contextmanager
-    def burst(self, storage, processes=8, pause=0.02):
+    def burst(self, storage, processes=8, pause=None):
         """Let processes write while the block runs, and for BURST seconds at least; yield the Burst.
 
-        pause: seconds between the commits of a process.
+        pause: seconds between the commits of a process, if not the client's own.
         """
         ledger = self.host.check_output("mktemp --suffix=.ledger")
         self.host.check_output("chown %s %s", self.user, ledger)
-        options = {"--processes": processes, "--pause": pause, "--label": ledger[9:-7]}
-        command = self.command(storage, "burst", *(word for pair in options.items() for word in pair), ledger)
+        options = ["--processes", processes, "--label", ledger[9:-7], *(["--pause", pause] if pause else [])]
+        command = self.command(storage, "burst", *options, ledger)
         script = f"{command} >{ledger}.out 2>{ledger}.err; echo $? >{ledger}.rc"
         self.host.check_output("setsid -f sh -c %s >/dev/null 2>&1", script)
         running = Burst(self, storage, ledger)
