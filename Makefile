@@ -1,7 +1,8 @@
-# Each target installs what it needs, pinned, in .venv/, .collections/ and .cache/; a second run does not install again.
+# Each target installs what it needs, pinned, in .venv/, .collections/ and .cache/ (tests/run.py: parts of tests/rig/setup); a second run does
+# not install again.
 SHELL = /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help quickstart quickstart-stop test lint sanity unit integration newest molecule cost bench soak docs readmes release changelog clean tools units storages importer hosts
+.PHONY: help quickstart quickstart-stop test lint sanity unit integration newest molecule cost bench soak docs readmes release changelog clean tools units
 
 help:                   ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -13,8 +14,7 @@ quickstart-stop:        ## Stop it
 	@playbooks/quickstart.sh stop
 
 # What lasts longest comes first, so that both cores are busy until the end.
-test: tools             ## Everything that follows, but cost, bench and soak
-	@$(MAKE) --no-print-directory -j4 units storages importer hosts
+test: units             ## Everything that follows, but cost, bench and soak
 	@.venv/bin/python tests/run.py integration molecule release sanity newest unit lint docs
 
 lint: tools             ## yamllint, ruff, ansible-lint, the changelog
@@ -32,25 +32,25 @@ sanity: tools           ## ansible-test sanity
 unit: units             ## The unit tests
 	@.venv/bin/python tests/run.py unit
 
-integration: storages   ## The modules, by real tasks on this machine: make integration [TARGET=tests/integration/FILE]
+integration: tools      ## The modules, by real tasks on this machine: make integration [TARGET=tests/integration/FILE]
 	@.venv/bin/python tests/run.py integration
 
-release: importer       ## The tarball, built and imported, and the quickstart out of a clone
+release: tools          ## The tarball, built and imported, and the quickstart out of a clone
 	@.venv/bin/python tests/run.py release
 
-newest: importer hosts  ## With Python 3.13 and the newest ansible-core: unit tests, bad input, the tarball installed and its quickstart
+newest: tools           ## With Python 3.13 and the newest ansible-core: unit tests, bad input, the tarball installed and its quickstart
 	@.venv/bin/python tests/run.py newest
 
-molecule: tools hosts   ## The roles on test hosts: make molecule [SCENARIO=zeo_server_default]
+molecule: tools         ## The roles on test hosts: make molecule [SCENARIO=zeo_server_default]
 	@.venv/bin/python tests/run.py molecule
 
-cost: tools hosts       ## How often an unchanged run touches a host
+cost: tools             ## How often an unchanged run touches a host
 	@.venv/bin/python tests/run.py cost
 
-bench: storages hosts   ## What a run costs, as ratios
+bench: tools            ## What a run costs, as ratios
 	@.venv/bin/python tests/run.py bench
 
-soak: storages hosts    ## The scenarios and integration tests with the large numbers
+soak: tools             ## The scenarios and integration tests with the large numbers
 	@SOAK=1 .venv/bin/python tests/run.py molecule integration
 
 changelog: tools        ## Write CHANGELOG.rst out of the fragments, for the version of galaxy.yml
@@ -64,12 +64,3 @@ tools:
 
 units: tools
 	@tests/rig/setup units
-
-storages: tools
-	@tests/rig/setup storages
-
-importer: tools
-	@tests/rig/setup release
-
-hosts: tools
-	@tests/rig/setup hosts

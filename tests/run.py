@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """run.py PART...: runs parts of the tests, all of their checks even if one fails; says what passed in which time.
 
-Called by the Makefile, which installs what they need. A check counts as one, pytest's as the number of its tests. A
-single check speaks for itself; of several, only what failed is shown, and each has its whole output in .cache/log/.
+Called by the Makefile, which installs the tools; the other parts of tests/rig/setup are installed here, while checks
+that do without them run. A check counts as one, pytest's as the number of its tests. A single check speaks for itself;
+of several, only what failed is shown, and each has its whole output in .cache/log/.
 SCENARIO (of the part molecule) and TARGET (a file or folder of the part integration) choose one.
 """
 
@@ -39,10 +40,14 @@ COUNTS = re.compile(r"^(?:=+ )?(?=.*\bin [\d.]+s)((?:\d+ [a-z]+(?:, )?)+) in [\d
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """A command that passes or fails. hosts: names of test hosts that no other check may have at the same time."""
+    """A command that passes or fails.
+
+    needs: parts of tests/rig/setup. hosts: names of test hosts that no other check may have at the same time.
+    """
 
     name: str
     command: list[str]
+    needs: tuple[str, ...] = ()
     hosts: frozenset[str] = frozenset()
 
 
@@ -65,7 +70,7 @@ def scenario(file):
     platforms = yaml.safe_load(file.read_text(encoding="utf-8"))["platforms"]
     name = file.parent.name
     command = ["tests/rig/rig", "molecule", "test", "-s", name]
-    return Check(f"molecule {name}", command, frozenset(platform["name"] for platform in platforms))
+    return Check(f"molecule {name}", command, ("hosts",), frozenset(platform["name"] for platform in platforms))
 
 
 def unit():
@@ -85,12 +90,15 @@ def integration():
     """Return the integration tests as checks of their own for what lasts longest, or those of TARGET as one."""
     target = os.environ.get("TARGET")
     if target:
-        return [Check("integration", [*PYTEST, target])]
+        return [Check("integration", [*PYTEST, target], ("storages",))]
     apart = {name: f"tests/integration/test_{name}.py" for name in ("modules_zodbconvert", "playbook_migrate")}
     rest = [word for path in apart.values() for word in ("--ignore", path)]
     return [
-        *(Check(f"integration {name.partition('_')[2]}", [*PYTEST, path]) for name, path in apart.items()),
-        Check("integration, the rest", [*PYTEST, "tests/integration", *rest]),
+        *(
+            Check(f"integration {name.partition('_')[2]}", [*PYTEST, path], ("storages",))
+            for name, path in apart.items()
+        ),
+        Check("integration, the rest", [*PYTEST, "tests/integration", *rest], ("storages",)),
     ]
 
 
@@ -113,18 +121,19 @@ PARTS = {
     "unit": unit,
     "integration": integration,
     # As installed, it is run by the part newest.
-    "release": lambda: [Check("release", [*PYTEST, "tests/release", "--ignore", NEWEST["installed"][0]])],
+    "release": lambda: [Check("release", [*PYTEST, "tests/release", "--ignore", NEWEST["installed"][0]], ("release",))],
     "newest": lambda: [
         Check(
             f"Python 3.13 {what}",
             ["tests/rig/rig", "tests/rig/newest", *PYTEST, "-p", "no:cacheprovider", *paths],
+            ("release", "hosts"),
             frozenset(["zodb-newest"]),
         )
         for what, paths in NEWEST.items()
     ],
     "molecule": molecule,
-    "cost": lambda: [Check("cost, in tasks", ["tests/rig/rig", *PYTEST, "tests/bench", "-k", "rarely"])],
-    "bench": lambda: [Check("bench", ["tests/rig/rig", *PYTEST, "-s", "tests/bench"])],
+    "cost": lambda: [Check("cost, in tasks", ["tests/rig/rig", *PYTEST, "tests/bench", "-k", "rarely"], ("hosts",))],
+    "bench": lambda: [Check("bench", ["tests/rig/rig", *PYTEST, "-s", "tests/bench"], ("storages", "hosts"))],
 }
 
 
@@ -139,15 +148,30 @@ def environment():
 
 
 def drive(checks):
-    """Run the checks, WORKERS at a time, the first whose hosts are free. Return run()'s results by name."""
-    waiting, taken, results = list(checks), set(), {}
+    """Run the checks, WORKERS at a time, the first whose hosts are free and whose needs are installed.
+
+    Return run()'s results by name, of a part of the setup only if it failed.
+    """
+    waiting, taken, results, ready = list(checks), set(), {}, set()
     free = threading.Condition()
+
+    def install(part):
+        name = f"setup {part}"
+        result = run(Check(name, ["tests/rig/setup", part]), show=len(checks) == 1)
+        with free:
+            if result[2]:
+                results[name] = result
+            ready.add(part)  # also if that failed: so does each check that needs it, and says what it lacks
+            free.notify_all()
+        print(f"{'failed' if result[2] else 'passed'} {name} ({result[0]:.0f} s)", flush=True)
 
     def work():
         while True:
             with free:
                 while waiting:
-                    check = next((check for check in waiting if not check.hosts & taken), None)
+                    check = next(
+                        (check for check in waiting if not check.hosts & taken and ready.issuperset(check.needs)), None
+                    )
                     if check:
                         break
                     free.wait()
@@ -164,7 +188,9 @@ def drive(checks):
             seconds, _passed, failed = results[check.name]
             print(f"{'failed' if failed else 'passed'} {check.name} ({seconds:.0f} s)", flush=True)
 
-    workers = [threading.Thread(target=work) for _worker in range(min(WORKERS, len(checks)))]
+    needed = list(dict.fromkeys(part for check in checks for part in check.needs))
+    workers = [threading.Thread(target=install, args=[part]) for part in needed]
+    workers += [threading.Thread(target=work) for _worker in range(min(WORKERS, len(checks)))]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -222,9 +248,8 @@ def main(parts):
     results = drive(checks)
     if len(checks) > 1:
         print(f"\n{'':28}{'seconds':>8}{'passed':>8}{'failed':>8}")
-        for check in checks:
-            seconds, passed, failed = results[check.name]
-            print(f"{check.name:28}{seconds:8.0f}{passed:8}{failed:8}")
+        for name, (seconds, passed, failed) in results.items():
+            print(f"{name:28}{seconds:8.0f}{passed:8}{failed:8}")
         print(f"{'all':28}{time.monotonic() - start:8.0f}")
     passed = sum(result[1] for result in results.values())
     failed = sum(result[2] for result in results.values())
