@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator
 from typing import Callable
 
-from ansible_collections.pyams.zodb.plugins.module_utils import _storage, _zeo_layout, _zeo_server_host
+from ansible_collections.pyams.zodb.plugins.module_utils import _role, _storage, _zeo_layout, _zeo_server_host
 from ansible_collections.pyams.zodb.plugins.module_utils._zeo_values import (
     SOCKET_PATH,
     Address,
@@ -29,10 +29,8 @@ from ansible_collections.pyams.zodb.plugins.module_utils._zeo_values import (
     show,
     systems_own,
     tidy,
-    wrong_account,
     wrong_calendar,
     wrong_cron,
-    wrong_folder,
     wrong_host_name,
     wrong_mail,
     wrong_name,
@@ -43,7 +41,6 @@ from ansible_collections.pyams.zodb.plugins.module_utils._zeo_values import (
 )
 
 FOLDERS = ("config_dir", "data_dir", "log_dir", "cache_dir", "run_dir", "venv_dir")
-_CLEANED = ("cache_dir", "venv_dir")
 
 
 def complete(entries: list[dict], settings: dict) -> list[dict]:
@@ -226,68 +223,7 @@ def _settings_rules(settings: dict) -> Iterator[str]:
     if any(_OLD_VARIABLES[name][0] for name in old):
         for name in old:
             yield f"{name}: nothing reads this variable of the old scaffold; say {_OLD_VARIABLES[name][1]} instead."
-    for folder in FOLDERS:
-        wrong = wrong_folder(settings[folder])
-        if wrong:
-            yield f"zeo_server_{folder} {wrong}"
-    for index, folder in enumerate(FOLDERS):
-        for other in FOLDERS[:index]:
-            if settings[folder] == settings[other]:
-                yield (
-                    f"zeo_server_{folder} {settings[folder]} is zeo_server_{other} too, which has other permissions; "
-                    "name a folder for each."
-                )
-            for inner, outer in ((folder, other), (other, folder)):
-                if outer in _CLEANED and inside(settings[inner], settings[outer]):
-                    yield (
-                        f"zeo_server_{inner} {settings[inner]} lies in zeo_server_{outer} {settings[outer]}, where "
-                        "old things are deleted; name a folder beside it."
-                    )
-    for name in ("user", "group", "client_group"):
-        wrong = wrong_account(settings[name])
-        if wrong:
-            yield f"zeo_server_{name} {wrong}"
-    if settings["user"] == "root":
-        yield (
-            "zeo_server_user root would give whoever reaches a server the whole host; name an account of its own, "
-            "such as zodb."
-        )
-    if settings["release"] not in ("latest", *settings["releases"]):
-        yield (
-            f"zeo_server_release {show(settings['release'])} does not ship with this collection; choose "
-            f"{listed(['latest', *settings['releases']], 'or')}."
-        )
-    if "/" in settings["python"] and not settings["python"].startswith("/"):
-        yield f"zeo_server_python {show(settings['python'])} is a relative path; write it from / on."
-    if settings["wheelhouse"]:
-        wrong = wrong_path(settings["wheelhouse"])
-        if wrong:
-            yield f"zeo_server_wheelhouse {wrong}"
-    for index, package in enumerate(settings["extra_packages"]):
-        wrong = _wrong_package(package)
-        if wrong:
-            yield f"zeo_server_extra_packages[{index}] {wrong}"
-    try:
-        if address(settings["mail_server"]).socket:
-            raise ValueError(f"{show(settings['mail_server'])} is a path; write host:port, such as localhost:25.")
-    except ValueError as error:
-        yield f"zeo_server_mail_server {str(error).replace(':8100', ':25')}"
-    if settings.get("mail_sender"):
-        wrong = wrong_mail(settings["mail_sender"])
-        if wrong:
-            yield f"zeo_server_mail_sender {wrong}"
-
-
-def _wrong_package(package: str) -> str | None:
-    """A requirement becomes an argument of pip, and the name of a folder is made of it."""
-    if re.search(r"://[^/@\s]*:[^/@\s]*@", package):
-        return "holds a password, which every user of the host could read; put it into root's ~/.netrc."
-    if not package.strip() or package.strip().startswith("-"):
-        return (
-            f"{show(package)} is no requirement but an option of pip; write a package's name, with a version or "
-            "without."
-        )
-    return None
+    yield from _role.settings_rules("zeo_server", FOLDERS, ("user", "group", "client_group"), settings)
 
 
 # An entry
@@ -549,7 +485,7 @@ def _path_rules(entry: dict, instance: dict, settings: dict) -> Iterator[str]:
         elif inside(storage["path"], storage["blob_dir"]):
             yield f"{path} lies in the storage's own blob_dir {storage['blob_dir']}; put it beside that folder."
         for key in given:
-            for folder in _CLEANED:
+            for folder in _role.CLEANED:
                 if inside(storage[key], settings[folder]):
                     yield (
                         f"storages[{number}].{key} {storage[key]} lies in zeo_server_{folder}, where old things are "

@@ -1,0 +1,91 @@
+# Copyright: (c) 2026, pyams.zodb contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Private to pyams.zodb: what is wrong with the variables that every role has which makes a virtualenv. Pure functions.
+
+role: the role's name, which its variables begin with. settings: what these say, by their names without it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ansible_collections.pyams.zodb.plugins.module_utils._zeo_values import (
+    address,
+    inside,
+    listed,
+    show,
+    wrong_account,
+    wrong_folder,
+    wrong_mail,
+    wrong_path,
+)
+
+CLEANED = ("cache_dir", "venv_dir")  # where old things are deleted
+
+
+def settings_rules(role: str, folders: tuple[str, ...], accounts: tuple[str, ...], settings: dict) -> Iterator[str]:
+    """Yield a sentence for everything that is wrong with them. folders, accounts: names of variables."""
+    for folder in folders:
+        wrong = wrong_folder(settings[folder])
+        if wrong:
+            yield f"{role}_{folder} {wrong}"
+    for index, folder in enumerate(folders):
+        for other in folders[:index]:
+            if settings[folder] == settings[other]:
+                yield (
+                    f"{role}_{folder} {settings[folder]} is {role}_{other} too, which has other permissions; "
+                    "name a folder for each."
+                )
+            for inner, outer in ((folder, other), (other, folder)):
+                if outer in CLEANED and inside(settings[inner], settings[outer]):
+                    yield (
+                        f"{role}_{inner} {settings[inner]} lies in {role}_{outer} {settings[outer]}, where "
+                        "old things are deleted; name a folder beside it."
+                    )
+    for name in accounts:
+        wrong = wrong_account(settings[name])
+        if wrong:
+            yield f"{role}_{name} {wrong}"
+    if settings["user"] == "root":
+        yield (
+            f"{role}_user root would give whoever reaches a server the whole host; name an account of its own, "
+            "such as zodb."
+        )
+    if settings["release"] not in ("latest", *settings["releases"]):
+        yield (
+            f"{role}_release {show(settings['release'])} does not ship with this collection; choose "
+            f"{listed(['latest', *settings['releases']], 'or')}."
+        )
+    if "/" in settings["python"] and not settings["python"].startswith("/"):
+        yield f"{role}_python {show(settings['python'])} is a relative path; write it from / on."
+    if settings["wheelhouse"]:
+        wrong = wrong_path(settings["wheelhouse"])
+        if wrong:
+            yield f"{role}_wheelhouse {wrong}"
+    for index, package in enumerate(settings["extra_packages"]):
+        wrong = _wrong_package(package)
+        if wrong:
+            yield f"{role}_extra_packages[{index}] {wrong}"
+    try:
+        if address(settings["mail_server"]).socket:
+            raise ValueError(f"{show(settings['mail_server'])} is a path; write host:port, such as localhost:25.")
+    except ValueError as error:
+        yield f"{role}_mail_server {str(error).replace(':8100', ':25')}"
+    if settings.get("mail_sender"):
+        wrong = wrong_mail(settings["mail_sender"])
+        if wrong:
+            yield f"{role}_mail_sender {wrong}"
+
+
+def _wrong_package(package: str) -> str | None:
+    """A requirement becomes an argument of pip, and the name of a folder is made of it."""
+    if re.search(r"://[^/@\s]*:[^/@\s]*@", package):
+        return "holds a password, which every user of the host could read; put it into root's ~/.netrc."
+    if not package.strip() or package.strip().startswith("-"):
+        return (
+            f"{show(package)} is no requirement but an option of pip; write a package's name, with a version or "
+            "without."
+        )
+    return None
