@@ -3,10 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Private to pyams.zodb: managed certificates of ZEO servers and their clients. Pure functions, no Ansible.
 
-An identity is one host's part in TLS, four files. STEM.anchor.crt is self-signed, never ends, and is all that the other
-side knows of it; its key is read by root alone. STEM.crt is signed by the anchor, ends, and is what the process shows,
-with STEM.key. So renewing STEM.crt takes nothing but a restart of its own process. The subject of an anchor is unlike
-that of any other, since a server looks for no second anchor of a subject that it has met (OpenSSL 3.0 to 3.5).
+What an identity is, see _identity.py. The subject of an anchor is unlike that of any other, since a server looks for no
+second anchor of a subject that it has met (OpenSSL 3.0 to 3.5).
 
 A server admits the anchors in its folder of clients: PEM files, which OpenSSL finds by links that are named after
 their subjects' hash. It reads one when its client comes, so adding takes no restart; it remembers it, so removing does.
@@ -21,15 +19,19 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import ipaddress
 import re
 from typing import Any
 
-LONGEST_NAME = 64  # characters of a common name, RFC 5280
+from ansible_collections.pyams.zodb.plugins.module_utils._identity import (
+    certificates,
+    folders,
+    identity,
+    owned,
+    questions,
+)
 
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
 _LINK = re.compile(r"[0-9a-f]{8}\.[0-9]+")
-_DNS_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?")
 _REVOKED = """\
 # Certificates that %s no longer admits. It is restarted when this file is younger than it.
 """
@@ -39,25 +41,25 @@ def server(instances: list[dict], settings: dict, look: dict | None = None) -> d
     """Return what the servers' host has to do for the entries with managed certificates.
 
     question: options of zodb_host_info; alone, if there is no look. identities: those that are not right, as
-    _identity() returns them. folders, files, links, absent: as zodb_files takes them. What cannot be known before the
+    identity() returns them. folders, files, links, absent: as zodb_files takes them. What cannot be known before the
     identities are right is left out.
     """
     instances = [instance for instance in instances if instance["state"] == "present" and instance["tls_managed"]]
     question: dict[str, Any] = {"certificates": [], "paths": [], "read": [], "folders": []}
     for instance in instances:
         stem = _stem(instance, settings)
-        _ask(question, stem, settings, "server")
+        questions(question, stem, settings, "server")
         question["folders"].append(stem + "-clients")
         question["read"].append(stem + "-revoked")
         question["read"] += [f"{stem}-clients/{client}.pem" for client in instance["tls"]["clients"]]
     plan: dict[str, Any] = {"question": question}
     if look is None:
         return plan
-    plan.update(identities=[], folders=_folders(settings, look), files=[], links=[], absent=[])
+    plan.update(identities=[], folders=folders(settings, look), files=[], links=[], absent=[])
     for instance in instances:
         stem, tls = _stem(instance, settings), instance["tls"]
         wanted = [settings["host"], instance["host"], _host_of(instance["client"]["server"]), *tls["names"]]
-        plan["identities"] += _identity(
+        plan["identities"] += identity(
             stem,
             look,
             settings,
@@ -69,8 +71,8 @@ def server(instances: list[dict], settings: dict, look: dict | None = None) -> d
             days=tls["days"],
             renew_days=tls["renew_days"],
         )
-        plan["folders"].append(_owned({"path": stem + "-clients"}, look, settings["group"], "0750", "0700"))
-        plan["files"] += _certificates(stem, look)
+        plan["folders"].append(owned({"path": stem + "-clients"}, look, settings["group"], "0750", "0700"))
+        plan["files"] += certificates(stem, look)
         _pin(instance, stem, settings, look, plan)
     return plan
 
@@ -90,7 +92,7 @@ def client(
     own = settings["config_dir"] + "/tls/client"
     question: dict[str, Any] = {"certificates": [], "paths": [], "read": [], "groups": [settings["client_group"]]}
     server_question: dict[str, Any] = {"read": [], "folders": []}
-    _ask(question, own, settings, "client")
+    questions(question, own, settings, "client")
     for _at, instance in managed:
         stem = _stem(instance, settings)
         server_question["read"] += [stem + ".anchor.crt", stem + "-revoked", f"{stem}-clients/{settings['host']}.pem"]
@@ -108,7 +110,7 @@ def client(
             f"zeo_server_client_group {settings['client_group']}: there is no such group, and zeo_server_manage_user "
             "is false; create it."
         )
-    plan["identities"] = _identity(
+    plan["identities"] = identity(
         own,
         look,
         settings,
@@ -120,15 +122,13 @@ def client(
         days=max(instance["tls"]["days"] for _at, instance in managed),
         renew_days=max(instance["tls"]["renew_days"] for _at, instance in managed),
     )
-    plan["folders"], plan["files"] = _folders(settings, look), _certificates(own, look)
+    plan["folders"], plan["files"] = folders(settings, look), certificates(own, look)
     plan["pins"] = {"files": [], "links": [], "absent": [], "notices": []}
     for at, instance in managed:
         stem = _stem(instance, settings)
         anchor = there["read"][stem + ".anchor.crt"]
         if anchor:
-            plan["files"].append(
-                _owned({"path": stem + ".anchor.crt", "content": anchor}, look, "root", "0644", "0644")
-            )
+            plan["files"].append(owned({"path": stem + ".anchor.crt", "content": anchor}, look, "root", "0644", "0644"))
         elif not settings["check_mode"]:
             plan["refusals"].append(
                 f"{_where(at, instance)}: {settings['server']} has no {stem}.anchor.crt; run zeo_server there first, "
@@ -216,112 +216,6 @@ def _host_of(address: str | None) -> str | None:
     return host.strip("[]") or None
 
 
-def _ask(question: dict, stem: str, settings: dict, purpose: str) -> None:
-    """Add what _identity() and _certificates() must know of an identity to a question."""
-    anchor = {"cert": stem + ".anchor.crt", "key": stem + ".anchor.key", "purpose": purpose}
-    shown = {"cert": stem + ".crt", "key": stem + ".key", "ca": stem + ".anchor.crt", "purpose": purpose}
-    question["certificates"] += [anchor, shown]
-    question["paths"] += [settings["config_dir"] + "/tls", stem + ".anchor.key", stem + ".key"]
-    question["read"] += [stem + suffix for suffix in (".anchor.crt", ".crt")]
-
-
-def _identity(
-    stem: str,
-    look: dict,
-    settings: dict,
-    *,
-    name: str,
-    wanted: list[str | None],
-    further: list[str],
-    usages: list[str],
-    group: str,
-    days: int,
-    renew_days: int,
-) -> list[dict]:
-    """Return what tls_identity.yml makes of an identity that is not right, in a list; an empty one if it is.
-
-    wanted: names without which the certificate is not right. further: names that a new one has too; what a resolver
-    says must not renew certificates.
-    """
-    anchor, shown = look["certificates"][stem + ".anchor.crt"], look["certificates"][stem + ".crt"]
-    names = _alternative_names([*wanted, *further])
-    needed = _alternative_names(wanted)
-    right = shown["trusted"] is True and shown["days_left"] >= renew_days
-    right = right and set(needed) <= set(_alternative_names(shown["names"] or []))
-    # A key of the anchor that somebody keeps elsewhere is missed when it is needed.
-    usable = bool(anchor["key_matches"]) and not anchor["expired"]
-    new_anchor = not right and not usable
-    keys = []
-    for suffix, owner_group, mode in ((".anchor.key", "root", "0600"), (".key", group, "0640")):
-        path = stem + suffix
-        there = look["paths"][path]
-        key = _owned({"path": path}, look, owner_group, mode, "0600")
-        if suffix == ".key" or there["exists"] or new_anchor:
-            remade = not right if suffix == ".key" else new_anchor
-            keys.append({**key, "exists": there["exists"], "regenerate": "full_idempotence" if remade else "never"})
-    if right and all(_permitted(key, look["paths"][key["path"]]) for key in keys):
-        return []
-    # In check mode the keys are as they were; what takes them cannot be foretold where they are missing or broken.
-    sound = all(key["exists"] for key in keys)
-    sound = sound and all(one["key_matches"] is not None or not one["readable"] for one in (anchor, shown))
-    possible = sound or not settings["check_mode"]
-    return [
-        {
-            "name": name[:LONGEST_NAME],
-            "stem": stem,
-            "names": names,
-            "usages": usages,
-            "days": days,
-            "serial": settings["now"],
-            "private_keys": keys,
-            "folder_exists": look["paths"][settings["config_dir"] + "/tls"]["exists"],
-            "new_anchor": new_anchor and possible,
-            "new_certificate": not right and possible and not (new_anchor and settings["check_mode"]),
-            **_owned({}, look, "root", "0644", "0644"),
-        }
-    ]
-
-
-def _permitted(key: dict, there: dict) -> bool:
-    return there["exists"] and all(key[what] in (None, there[what]) for what in ("mode", "owner", "group"))
-
-
-def _alternative_names(names: list[str | None]) -> list[str]:
-    """Return subjectAltName as openssl_csr takes it, without what is no name, nor an address, nor one to connect to."""
-    found = []
-    for name in names:
-        try:
-            address = ipaddress.ip_address(name or "0.0.0.0")
-            text = None if address.is_unspecified else f"IP:{address}"
-        except ValueError:
-            text = f"DNS:{name.lower()}" if _DNS_NAME.fullmatch(name) else None
-        if text and text not in found:
-            found.append(text)
-    return found
-
-
-def _owned(what: dict, look: dict, group: str, mode: str, mode_alone: str) -> dict:
-    """Return a file or a folder with owner, group and mode; an ordinary user has but the mode to give."""
-    if look["host"]["euid"] == 0:
-        return {**what, "mode": mode, "owner": "root", "group": group}
-    return {**what, "mode": mode_alone, "owner": None, "group": None}
-
-
-def _folders(settings: dict, look: dict) -> list[dict]:
-    folders = (settings["config_dir"], settings["config_dir"] + "/tls")
-    return [_owned({"path": folder}, look, "root", "0755", "0755") for folder in folders]
-
-
-def _certificates(stem: str, look: dict) -> list[dict]:
-    """Return the certificates of an identity as they are: what is wrong with owner and mode is repaired."""
-    paths = [stem + ".anchor.crt", stem + ".crt"]
-    return [
-        _owned({"path": path, "content": look["read"][path]}, look, "root", "0644", "0644")
-        for path in paths
-        if look["read"][path]
-    ]
-
-
 def _pin(instance: dict, stem: str, settings: dict, look: dict, plan: dict) -> None:
     """Add to a plan that the server's folder holds the anchors of its clients that are there, and nothing else."""
     folder = stem + "-clients"
@@ -355,7 +249,7 @@ def _pin_self(instance: dict, stem: str, anchor: str | None, settings: dict, the
     old = there["read"][path]
     if old == anchor and f"{subject}.0" in listing:
         return
-    pins["files"].append(_owned({"path": path, "content": anchor}, there, "root", "0644", "0644"))
+    pins["files"].append(owned({"path": path, "content": anchor}, there, "root", "0644", "0644"))
     pins["links"].append({"path": link, "target": f"{settings['host']}.pem"})
     if old and old != anchor:
         pins["files"].append(_revoked(instance, stem, [settings["host"] + ", for another"], settings, there))
@@ -375,7 +269,7 @@ def _revoked(instance: dict, stem: str, names: list[str], settings: dict, look: 
     day = f"{now[:4]}-{now[4:6]}-{now[6:8]} {now[8:10]}:{now[10:12]} UTC"
     before = look["read"][stem + "-revoked"] or _REVOKED % instance["unit"]
     content = before + "".join(f"{day}  {name}\n" for name in names)
-    return _owned({"path": stem + "-revoked", "content": content}, look, "root", "0644", "0644")
+    return owned({"path": stem + "-revoked", "content": content}, look, "root", "0644", "0644")
 
 
 def _refused(at: int, instance: dict, settings: dict) -> list[str]:
