@@ -51,6 +51,8 @@ SESSIONS = (
     "FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' "
     "AND pid <> pg_backend_pid()"
 )
+# Tables that NewtDB adds to a PostgreSQL database: the JSON of objects, and up to where newt-updater has made it
+NEWT = ("newt", "newt_follow_progress")
 READ_CACHE = 1  # MB of RelStorage's cache: everything is read once
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)  # of PostgreSQL's binary format
 LARGEST_HASHED = 64 << 20  # bytes of a blob that the server may hold in memory
@@ -150,6 +152,8 @@ class Storage:
     history_differs = False  # from what the description says
     counts_others = False  # whether others is wanted: a site's own sessions come and go, and would be waited for
     others = None  # see sessions(); counted before the storage is opened
+    updaters = None  # how many of them are a newt-updater
+    newt = ()  # those of NEWT that are there
     no_folder = None  # of blobs: a sentence, if it is missing
 
     def __init__(self, found):
@@ -259,6 +263,10 @@ class Storage:
     def versions(self):
         """Return versions of what is behind the storage, beside those of the Python packages."""
         return {}
+
+    def json(self, _exact):
+        """Return the facts of NewtDB's JSON, None where there is none to be read."""
+        return
 
     def records(self):
         """Yield (oid, tid, state) of each current object, by oid, without those whose creation was undone."""
@@ -618,7 +626,7 @@ class Relational(Storage):
         self.shared = bool(self.config.shared_blob_dir)
         if self.kind == "sqlite":
             self.path = os.path.abspath(self.adapter.config.data_dir)
-        self.database = self.blob_digests = None
+        self.database = self.blob_digests = self.held = None
         self.keeps_history = bool(self.config.keep_history)
 
     def open(self):
@@ -636,10 +644,13 @@ class Relational(Storage):
             raise Unreachable(f"the database does not answer: {_first_line(error)}") from None
         tables = {table.lower() for table in tables}
         self.others = self.sessions() if self.counts_others else None  # before this process has more of them
+        if tables.intersection(NEWT):
+            self.newt = self._newt_tables()
+            self.updaters = self._updaters() if self.counts_others else None
         if "object_state" not in tables:
             # Some of RelStorage's may have been made by one who was killed.
             tables = {table for table in tables if not table.startswith(("pg_", "sql_", "sqlite_"))}
-            others = sorted(tables.difference(self.database.schema.all_tables))
+            others = sorted(tables.difference(self.database.schema.all_tables, NEWT))
             about = f", and others ({', '.join(others[:3])}); give it a database of its own." if others else "."
             raise Missing("the database answers, but has none of RelStorage's tables" + about, partly=bool(others))
         self.keeps_history = config.keep_history = "current_object" in tables
@@ -662,7 +673,36 @@ class Relational(Storage):
             pragmas = {"cache_spill": 1, **(given.pragmas if given else {})}
             self.adapter.config.pragmas = types.SimpleNamespace(pragmas=pragmas)
         self.database = self._database()
+        self._empty_newt()
         self.storage = self.section.open()
+
+    def _empty_newt(self):
+        """Have newt-updater make the JSON of every object anew, and begin with it when this process has written.
+
+        It goes on from its progress, and what is copied may have older transactions. So both are emptied before
+        anything is written, for whatever may end this process. One that is started meanwhile waits until then to read
+        its progress.
+        """
+        tables = self._newt_tables()
+        if not tables:
+            return
+        self.held = connection, cursor = self.database.connmanager.open(application_name="pyams.zodb")
+        try:
+            cursor.execute(f"SET lock_timeout = '{FENCE_PATIENCE}s'; SET idle_in_transaction_session_timeout = 0")
+            cursor.execute("TRUNCATE " + ", ".join(tables))
+            connection.commit()
+            if NEWT[1] in tables:
+                cursor.execute(f"LOCK TABLE {NEWT[1]} IN ACCESS EXCLUSIVE MODE")
+        except Exception as error:  # each driver has exceptions of its own
+            raise Refused(f"the tables of NewtDB cannot be emptied: {_first_line(error)}") from None
+        if self._updaters():
+            raise Refused("newt-updater has been started meanwhile; stop it, and run it again.")
+
+    def close(self):
+        super().close()
+        if self.held:
+            self.database.connmanager.rollback_and_close(*self.held)
+            self.held = None
 
     def temporary_folder(self):
         return self.storage.blobhelper.temporaryDirectory()
@@ -834,6 +874,41 @@ class Relational(Storage):
                 break
             time.sleep(0.1)  # a session that was just closed is seen for a moment
         return count
+
+    def _updaters(self):
+        """Return how many sessions of a PostgreSQL database are seen to be of a newt-updater that waits for changes."""
+        if self.kind != "postgresql":
+            return None
+        return self.value(f"SELECT COUNT(*) {SESSIONS} AND query ~* '^listen newt_object_state_changed'")
+
+    def _newt_tables(self):
+        if self.kind != "postgresql":
+            return ()
+        there = self.value(
+            "SELECT string_agg(relname, ' ') FROM pg_class WHERE relkind = 'r' "
+            "AND relname IN ('newt', 'newt_follow_progress') AND relnamespace = current_schema()::regnamespace"
+        )
+        return tuple(table for table in NEWT if table in (there or "").split())
+
+    def json(self, exact):
+        # Not what is locked by a copy, see _empty_newt()
+        can = (
+            "SELECT has_table_privilege('{0}', 'SELECT') AND NOT EXISTS "
+            "(SELECT FROM pg_locks WHERE relation = '{0}'::regclass AND mode = 'AccessExclusiveLock')"
+        )
+        readable = [table for table in self.newt if self.value(can.format(table))]
+        if NEWT[0] not in readable:
+            return None
+        found = {"rows": None, "tid": None, "waiting": None}
+        if exact:
+            found["rows"] = self.value("SELECT COUNT(*) FROM newt")
+        if NEWT[1] in readable:
+            tid = self.value("SELECT MAX(tid) FROM newt_follow_progress WHERE id = 'newt.db.updater'") or 0
+            found["tid"] = number(struct.pack(">Q", max(tid, 0)))
+            if exact:
+                kept, states = "SELECT COUNT(*) FROM current_object", "SELECT COUNT(*) FROM object_state"
+                found["waiting"] = self.value((kept if self.keeps_history else states) + f" WHERE tid > {tid}")
+        return found
 
     def clients(self):
         """Return who has a PostgreSQL database open, a line for each session."""
@@ -1020,7 +1095,7 @@ def info(request):
 
 FACTS = (
     *("kind", "reachable", "exists", "error", "path", "blob_dir", "last_tid", "objects", "bytes", "keeps_history"),
-    *("transactions", "packed", "blobs", "blob_bytes", "index", "versions", "dangling"),
+    *("transactions", "packed", "blobs", "blob_bytes", "index", "versions", "dangling", "json"),
 )
 
 
@@ -1038,6 +1113,7 @@ def _facts(one, exact):
         "blobs": blobs,
         "blob_bytes": size,
         "index": one.index() if one.kind == "filestorage" else None,
+        "json": one.json(exact),
         "versions": {**_versions(), "server": None, "driver": None, **one.versions()},
     }
 
@@ -1422,6 +1498,7 @@ def side(one):
         about["identity"] = one.identity()
     about["driver"] = one.database.driver.__name__ if getattr(one, "database", None) else None
     about.update(keeps_history=one.keeps_history, history_differs=one.history_differs, others=one.others)
+    about.update(updaters=one.updaters, newt=bool(one.newt))
     return about
 
 

@@ -32,7 +32,7 @@ from ansible_collections.pyams.zodb.plugins.module_utils._storage import (
 )
 
 # Of storages whose files the role can lay. Of a config_file, there is nothing to lay.
-KINDS = ("zeo", "filestorage", "postgresql", "mysql", "mariadb", "oracle", "sqlite", "zconfig")
+KINDS = ("zeo", "filestorage", "postgresql", "newt", "mysql", "mariadb", "oracle", "sqlite", "zconfig")
 FILES = ("storage.inc", "zodb.conf", "zope.conf", "pack.conf", "client.env")
 MAYBE = ("read-only.conf", "pgpass", "my.cnf")  # files that not every entry has
 PLATFORMS = {("debian", "12"), ("debian", "13")}
@@ -41,6 +41,7 @@ _WITHOUT_CACHE = ("filestorage", "zconfig")
 # The option that names the file which the kind's client reads the password from, and that file.
 _PASSWORD_FILES = {
     "postgresql": ("passfile", "pgpass"),
+    "newt": ("passfile", "pgpass"),
     "mysql": ("read_default_file", "my.cnf"),
     "mariadb": ("read_default_file", "my.cnf"),
 }
@@ -310,10 +311,11 @@ def _refused_passwords(entries: list[dict[str, Any]], settings: dict[str, Any]) 
     if settings["user"] or not settings["root"]:
         return []
     return [
-        f"{_where(index, entry)}: postgresql.password is laid for the application's account alone, as PostgreSQL's "
+        f"{_where(index, entry)}: {kind}.password is laid for the application's account alone, as PostgreSQL's "
         "client demands; name that account in zodb_client_user."
         for index, entry in enumerate(entries)
-        if entry["state"] == "present" and (entry["postgresql"] or {}).get("password")
+        for kind, (_option, name) in _PASSWORD_FILES.items()
+        if entry["state"] == "present" and name == "pgpass" and (entry[kind] or {}).get("password")
     ]
 
 
@@ -384,10 +386,10 @@ def _texts(
 
 def _reader(description: dict[str, Any]) -> dict[str, Any] | None:
     """Return the description for those who only read, null where there is no host besides the one that is written."""
-    postgresql = description.get("postgresql")
-    if not postgresql or not (postgresql["replica_conf"] or len(postgresql["host"] or []) > 1):
+    ((kind, options),) = description.items()
+    if kind not in ("postgresql", "newt") or not (options["replica_conf"] or len(options["host"] or []) > 1):
         return None
-    return for_reading({"postgresql": {**postgresql, "target_session_attrs": "prefer-standby"}})
+    return for_reading({kind: {**options, "target_session_attrs": "prefer-standby"}})
 
 
 def _password(entry: dict[str, Any]) -> dict[str, str]:

@@ -19,7 +19,7 @@ from ansible_collections.pyams.zodb.plugins.module_utils._storage_config_file im
 from ansible_collections.pyams.zodb.plugins.module_utils._storage_filestorage import FILESTORAGE
 from ansible_collections.pyams.zodb.plugins.module_utils._storage_mysql import MARIADB, MYSQL
 from ansible_collections.pyams.zodb.plugins.module_utils._storage_oracle import ORACLE
-from ansible_collections.pyams.zodb.plugins.module_utils._storage_postgresql import POSTGRESQL
+from ansible_collections.pyams.zodb.plugins.module_utils._storage_postgresql import NEWT, POSTGRESQL
 from ansible_collections.pyams.zodb.plugins.module_utils._storage_sqlite import SQLITE
 from ansible_collections.pyams.zodb.plugins.module_utils._storage_types import (
     DATABASE_SECTIONS,
@@ -38,6 +38,7 @@ KINDS: dict[str, Kind] = {
     "filestorage": FILESTORAGE,
     "zeo": ZEO,
     "postgresql": POSTGRESQL,
+    "newt": NEWT,
     "mysql": MYSQL,
     "mariadb": MARIADB,
     "oracle": ORACLE,

@@ -1,10 +1,14 @@
 # Copyright: (c) 2026, pyams.zodb contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Private to pyams.zodb: the kind postgresql of _storage.py. Its options are libpq's, which become one DSN."""
+"""Private to pyams.zodb: the kinds postgresql and newt of _storage.py. Their options are libpq's, which become one DSN.
+
+An application opens a database of NewtDB, whose JSON is made by a process of its own, as any other of PostgreSQL.
+"""
 
 from __future__ import annotations
 
+import functools
 import os.path
 import re
 from typing import Any
@@ -48,69 +52,67 @@ def _split(host: str) -> tuple[str, str | None]:
     return (match["host"], match["port"]) if match else (host, None)
 
 
-def _rules(postgresql: dict[str, Any]) -> None:
+def _rules(kind: str, postgresql: dict[str, Any]) -> None:
     hosts = postgresql["host"] or []
     if not postgresql["dbname"] and not postgresql["service"]:
-        raise Refused("postgresql.dbname is missing; give it, or a service that does.")
+        raise Refused(f"{kind}.dbname is missing; give it, or a service that does.")
     if postgresql["password"] and postgresql["passfile"]:
-        raise Refused("postgresql.password and passfile are both given; keep one of them.")
+        raise Refused(f"{kind}.password and passfile are both given; keep one of them.")
     several = len(hosts) > 1
     missing = [name for name in _WAITS if not postgresql[name]]
     if several and missing:
         raise Refused(
-            f"postgresql.host is a list, but {' and '.join(missing)} is missing, without which a silent host holds a "
+            f"{kind}.host is a list, but {' and '.join(missing)} is missing, without which a silent host holds a "
             "client for minutes; give both, such as 2 (seconds) and 4000 (milliseconds)."
         )
     if (several or postgresql["replica_conf"]) and not postgresql["target_session_attrs"]:
         raise Refused(
-            "postgresql.{} is given, but target_session_attrs is missing, without which a standby that answers first "
+            "{}.{} is given, but target_session_attrs is missing, without which a standby that answers first "
             "is taken; give read-write, or prefer-standby to those who only read.".format(
-                "replica_conf" if postgresql["replica_conf"] else "host, a list,"
+                kind, "replica_conf" if postgresql["replica_conf"] else "host, a list,"
             )
         )
     if several and postgresql["replica_conf"]:
-        raise Refused("postgresql.host is a list, and replica_conf is given too; name the hosts in one of them.")
-    _tls_rules(postgresql)
-    _driver_rules(postgresql)
+        raise Refused(f"{kind}.host is a list, and replica_conf is given too; name the hosts in one of them.")
+    _tls_rules(kind, postgresql)
+    _driver_rules(kind, postgresql)
 
 
-def _tls_rules(postgresql: dict[str, Any]) -> None:
+def _tls_rules(kind: str, postgresql: dict[str, Any]) -> None:
     mode = postgresql["sslmode"]
     sockets = [host for host in postgresql["host"] or [] if host.startswith("/")]
     if mode in _VERIFYING and sockets:
         raise Refused(
-            f"postgresql.host {sockets[0]} is a socket, over which PostgreSQL does not speak TLS; take sslmode out."
+            f"{kind}.host {sockets[0]} is a socket, over which PostgreSQL does not speak TLS; take sslmode out."
         )
     if mode in _VERIFYING and not postgresql["sslrootcert"]:
         raise Refused(
-            f"postgresql.sslmode is {mode}, but sslrootcert is missing; give the certificate of the authority that it "
+            f"{kind}.sslmode is {mode}, but sslrootcert is missing; give the certificate of the authority that it "
             "verifies with."
         )
     if postgresql["sslrootcert"] and mode not in _VERIFYING:
-        raise Refused(
-            "postgresql.sslrootcert is given, but sslmode does not verify with it; set sslmode to verify-full."
-        )
-    required_together("postgresql", postgresql, "sslcert", "sslkey")
-    required_together("postgresql", postgresql, "sslkey", "sslcert")
+        raise Refused(f"{kind}.sslrootcert is given, but sslmode does not verify with it; set sslmode to verify-full.")
+    required_together(kind, postgresql, "sslcert", "sslkey")
+    required_together(kind, postgresql, "sslkey", "sslcert")
 
 
-def _driver_rules(postgresql: dict[str, Any]) -> None:
+def _driver_rules(kind: str, postgresql: dict[str, Any]) -> None:
     """RelStorage itself takes the DSN apart for pg8000, at its blanks and without libpq's quoting."""
     if "pg8000" not in (postgresql["driver"] or ""):
         return
     given = [name for name in _LIBPQ if postgresql[name] is not None and name not in _PG8000]
     if given or len(postgresql["host"] or []) > 1:
         raise Refused(
-            "postgresql.driver is {}, which knows nothing of {}; take it out, or take psycopg2.".format(
-                postgresql["driver"], given[0] if given else "several hosts"
+            "{}.driver is {}, which knows nothing of {}; take it out, or take psycopg2.".format(
+                kind, postgresql["driver"], given[0] if given else "several hosts"
             )
         )
     values = {**postgresql, "host": "".join(postgresql["host"] or [])}
     odd = [name for name in _PG8000 if re.search(r"[\s='\"\\]", str(values[name]))]
     if odd:
         raise Refused(
-            "postgresql.{} has a blank, an equals sign, a quote or a backslash, which RelStorage does not hand on to "
-            "{}; change it, or take psycopg2.".format(odd[0], postgresql["driver"])
+            "{}.{} has a blank, an equals sign, a quote or a backslash, which RelStorage does not hand on to "
+            "{}; change it, or take psycopg2.".format(kind, odd[0], postgresql["driver"])
         )
 
 
@@ -174,20 +176,28 @@ _LIBPQ = {
 }
 _PG8000 = ("host", "port", "dbname", "user", "password")
 
-POSTGRESQL = relstorage(
-    "postgresql",
-    "A PostgreSQL database of RelStorage.",
-    {
-        **_LIBPQ,
-        "driver": Option("str", "Python module of RelStorage, such as V(psycopg2). The first that is there if absent."),
-    },
-    inner=_inner,
-    place=_places,
-    rules=_rules,
-    files=_files,
-    gone={
-        "dsn": _ONE_DSN,
-        "hosts": "is called host, which takes one or several.",
-        "database": "is called dbname, as libpq has it.",
-    },
+
+def _kind(kind: str, description: str) -> Any:
+    driver = Option("str", "Python module of RelStorage, such as V(psycopg2). The first that is there if absent.")
+    return relstorage(
+        kind,
+        description,
+        {**_LIBPQ, "driver": driver},
+        inner=_inner,
+        place=_places,
+        rules=functools.partial(_rules, kind),
+        files=_files,
+        gone={
+            "dsn": _ONE_DSN,
+            "hosts": "is called host, which takes one or several.",
+            "database": "is called dbname, as libpq has it.",
+        },
+    )
+
+
+POSTGRESQL = _kind("postgresql", "A PostgreSQL database of RelStorage.")
+NEWT = _kind(
+    "newt",
+    "A PostgreSQL database of RelStorage to which NewtDB's C(newt-updater) adds a copy of each object as JSON. An "
+    "application opens it as one of the kind C(postgresql).",
 )

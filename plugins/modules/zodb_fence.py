@@ -122,7 +122,7 @@ def main():
             raise _storage.Refused(
                 f"server_stop is given for a storage of the kind {kind}; only a ZEO server is stopped."
             )
-        if kind == "postgresql" or read_only is not None:
+        if kind in ("postgresql", "newt") or read_only is not None:
             agent = _agent_run.Agent(module.params["virtualenv"], [description])
             place = _agent_run.place(description)
             found = agent.ask("fence", storage=place, up=read_only, do=not module.check_mode)

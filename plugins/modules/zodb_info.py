@@ -101,7 +101,9 @@ error:
   type: str
   sample: there is no file /var/lib/zodb/pyams/pyams/Data.fs.
 kind:
-  description: Of which kind the storage is, also if its section was given as C(zconfig).
+  description: >-
+    Of which kind the storage is, also if its section was given as C(zconfig). V(postgresql) for NewtDB too, see
+    RV(json).
   returned: always
   type: str
   sample: filestorage
@@ -202,6 +204,30 @@ dangling:
       type: list
       elements: dict
       sample: [{"oid": "0x0000000000000c01", "referrer": "0x00000000000000a4"}]
+json:
+  description: >-
+    Of a PostgreSQL database with NewtDB's table C(newt), its copies of objects as JSON. Null for others, and where the
+    table cannot be read.
+  returned: always
+  type: dict
+  contains:
+    rows:
+      description: Their number. Objects without a useful JSON have none. Null with O(count=fast).
+      returned: always
+      type: int
+      sample: 84020
+    tid:
+      description: >-
+        Id of the last transaction that C(newt-updater) has seen. Zero if it is to begin, null if it has never run, and
+        while M(pyams.zodb.zodbconvert) copies into the database.
+      returned: always
+      type: str
+      sample: "0x040d3e96076b6299"
+    waiting:
+      description: Objects in later transactions. Null where RV(json.tid) is, and with O(count=fast).
+      returned: always
+      type: int
+      sample: 0
 lock:
   description: Who has a FileStorage open for writing. Null for others.
   returned: always

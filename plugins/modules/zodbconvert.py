@@ -21,6 +21,9 @@ description:
     meanwhile.
   - Nobody else may have the destination open. A storage of a ZEO server is written over the wire only as long as it is
     empty; stop the server and name its file as C(filestorage) instead.
+  - A destination with the tables of NewtDB has them emptied before anything is copied, whichever kind it is described
+    as, since C(newt-updater) looks only at what is newer than all that it has seen. It makes the JSON of every object
+    anew when it is started next. A run that has nothing to copy leaves them.
   - Caches that applications keep of an older content of the destination, those of blobs and C(cache_local_dir), have
     to be deleted before they open it.
 requirements:
@@ -276,6 +279,10 @@ ARGUMENTS = {
     "log_path": {"type": "path"},
 }
 CLOCK = 60  # seconds that the clock of another host may go before
+JSON_ANEW = (
+    "destination {}: a copy empties NewtDB's tables newt and newt_follow_progress; start newt-updater when it has "
+    "ended, which makes the JSON of every object anew."
+)
 ROOM = 1.1  # times the bytes to copy, for indexes and headers
 
 
@@ -443,6 +450,11 @@ class Conversion:
             folders = [path]
         else:
             folders = []
+        if destination["updaters"]:
+            raise Refused(
+                f"destination {name}: newt-updater has the database open, and would not see all that is copied; "
+                "stop it first."
+            )
         if destination["others"]:
             raise Refused(
                 f"destination {name}: {destination['others']} other sessions have the database open; stop what uses "
@@ -650,6 +662,8 @@ def main():
         signal.signal(signal.SIGTERM, _end)  # also while no agent runs
         conversion.probe()
         before = _shown(conversion.sides["destination"])
+        if conversion.pending and conversion.sides["destination"]["newt"]:
+            module.warn(JSON_ANEW.format(conversion.sides["destination"]["name"]))
         if conversion.pending and not module.check_mode:
             conversion.act()
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what is done is told

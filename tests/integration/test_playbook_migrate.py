@@ -293,8 +293,9 @@ def test_a_run_that_is_killed_in_the_pause_is_made_good_by_the_next(site, make_s
     assert site.ledger.lost(dataclasses.replace(destination, location=storage_kinds._file(data, data / "blobs"))) == {}
 
 
-def test_from_postgresql_to_a_filestorage_and_back_in_phases(site, make_storage):
+def test_from_newt_to_a_filestorage_and_back_in_phases(site, make_storage):
     source = make_storage("postgresql", account=site.account)
+    source.description = {"newt": source.description["postgresql"]}
     destination = make_storage("filestorage", account=site.account)
     source.fill(**SMALL)
     site.variables.update(migrate_source=source.description, migrate_destination=destination.description)

@@ -673,7 +673,7 @@ def test_the_application_lacks_what_a_database_needs(application, place, account
             "socket.\n"
             'zodb_client_storages[1] "site": the name is already that of zodb_client_storages[0]; choose another.\n'
             'zodb_client_storages[1] "site": no kind of storage is named; give one of zeo, filestorage, postgresql, '
-            "mysql, mariadb, oracle, sqlite, zconfig.",
+            "newt, mysql, mariadb, oracle, sqlite, zconfig.",
             id="rules, all at once",
         ),
         pytest.param(

@@ -40,6 +40,7 @@ ORACLE = {"user": "zodb", "password": "swordfish", "dsn": "db1:1521/site"}
 # A storage of each kind that is a server's, as a user would write it.
 SERVERS = {
     "postgresql": PG,
+    "newt": PG,
     "mysql": {"db": "site", "host": "db1"},
     "mariadb": {"db": "site", "host": "db1"},
     "oracle": ORACLE,
@@ -391,6 +392,13 @@ def test_readers_are_led_to_a_standby(tmp_path, hosts):
     assert f"{tmp_path}/site/read-only.conf" in plan["watched"]
 
 
+def test_newt_is_laid_as_postgresql():
+    options = {**PG, **WAITS, "host": ["db1", "db2"], "target_session_attrs": "read-write", "password": "swordfish"}
+    laid = [layout({"name": "site", kind: options}, user="app") for kind in ("newt", "postgresql")]
+    assert laid[0] == laid[1]
+    assert {"read-only.conf", "pgpass"} <= set(names(laid[0], "path"))
+
+
 def test_raw_zconfig_is_kept_out_of_diffs():
     plan = layout({"name": "site", "zconfig": "<relstorage>\n  dsn password=secret\n</relstorage>"})
     assert names(plan, "secret_content") == ["storage.inc", "pack.conf"]
@@ -479,7 +487,7 @@ CATALOG = {"name": "catalog", "zeo": ZEO}
             {},
             [
                 'zodb_client_storages[0] "site": no kind of storage is named; give one of zeo, filestorage, '
-                "postgresql, mysql, mariadb, oracle, sqlite, zconfig."
+                "postgresql, newt, mysql, mariadb, oracle, sqlite, zconfig."
             ],
             id="no kind",
         ),
@@ -817,6 +825,15 @@ def test_refused_on_this_host(settings, found, sentences):
 @pytest.mark.parametrize(
     ("storage", "settings", "sentences"),
     [
+        pytest.param(
+            {"newt": {**PG, "password": "swordfish"}},
+            {},
+            [
+                'zodb_client_storages[0] "site": newt.password is laid for the application\'s account alone, as '
+                "PostgreSQL's client demands; name that account in zodb_client_user."
+            ],
+            id="a password of newt for nobody",
+        ),
         pytest.param(
             {"postgresql": {**PG, "password": "swordfish"}},
             {},

@@ -342,7 +342,7 @@ def test_the_documentation_is_the_argument_spec_in_words():
     }
 
 
-ALL_KINDS = "filestorage, zeo, postgresql, mysql, mariadb, oracle, sqlite, zconfig, config_file"
+ALL_KINDS = "filestorage, zeo, postgresql, newt, mysql, mariadb, oracle, sqlite, zconfig, config_file"
 ZEO_OPTIONS = (
     "server, storage, blob_dir, shared_blob_dir, blob_cache_size, cache_size, server_sync, wait_timeout, client_label, "
     "read_only, read_only_fallback, tls"

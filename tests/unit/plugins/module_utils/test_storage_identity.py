@@ -44,6 +44,9 @@ def mysql(**options):
             ["postgresql://replicas/etc/r.conf/site"],
             id="postgresql, replicas",
         ),
+        pytest.param(
+            {"newt": {"dbname": "site", "host": "::1"}}, ["postgresql://localhost:5432/site"], id="newt, as postgresql"
+        ),
         pytest.param(mysql(), ["mysql://localhost:3306/site"], id="mysql"),
         pytest.param(mysql(unix_socket="/run/my.sock"), ["mysql:///run/my.sock/site"], id="mysql, a socket"),
         pytest.param(

@@ -141,10 +141,22 @@ def test_a_password_arrives_as_it_is(password):
     assert secrets_of(description) == [password]
 
 
-@pytest.mark.parametrize("kind", ["postgresql", "mysql", "mariadb", "oracle"])
+def test_newt_is_opened_as_postgresql():
+    options = {"dbname": "site", "user": "o'x", "host": ["db1", "::1"], **SEVERAL, "blob_dir": "/b", "passfile": "/p"}
+    description = {"newt": options}
+    text = render(description)
+    assert parsed(text).adapter.config.getSectionType() == "postgresql"
+    assert text == render(pg(**options))
+    assert render_pack(description) == render_pack(pg(**options))
+    assert render(for_reading(description)) == render(for_reading(pg(**options)))
+    assert files_of(description) == ["/p"]
+    assert secrets_of({"newt": {"dbname": "site", "password": "hunter2"}}) == ["hunter2"]
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "newt", "mysql", "mariadb", "oracle"])
 def test_a_password_is_in_no_name(kind):
     """RelStorage names a storage by its DSN, less the words that begin with "password"."""
-    given = {"dbname": "site"} if kind == "postgresql" else {"db": "site"}
+    given = {"dbname": "site"} if kind in ("postgresql", "newt") else {"db": "site"}
     given = {"user": "u", "dsn": "x"} if kind == "oracle" else given
     text = render({kind: {**given, "password": "first second"}}, secrets=True)
     (name,) = [line for line in text.splitlines() if line.startswith("  name ")]
@@ -236,6 +248,7 @@ def test_mysql_options_arrive():
     [
         pytest.param(pg(host=["db1:1", "::1"], **SEVERAL, blob_dir="/b"), id="postgresql"),
         pytest.param(pg(host="db1:5433", user="u", password="p", driver="pg8000"), id="pg8000"),
+        pytest.param({"newt": {"dbname": "site", "host": "db1"}}, id="newt"),
         pytest.param({"mysql": {"db": "x", "host": "::1", "port": "3307"}}, id="mysql"),
         pytest.param({"mariadb": {"db": "x", "password": "p"}}, id="mariadb"),
         pytest.param({"oracle": {"user": "x", "password": "p", "dsn": "d"}}, id="oracle"),
@@ -423,6 +436,24 @@ CONTROL = "holds a line end or another control character; a ZConfig value is one
             id="cache in the blobs",
         ),
         pytest.param(pg(cache_local_mb=-1), 'postgresql.cache_local_mb "-1" is not a whole number.', id="negative"),
+        pytest.param({"newt": {}}, "newt.dbname is missing; give it, or a service that does.", id="newt, no dbname"),
+        pytest.param(
+            {"newt": {"dbname": "site", "dsn": "dbname=site password=hunter2"}},
+            "newt.dsn is made of host, port, dbname, user and the other options of libpq; give those, or the section "
+            "as zconfig.",
+            id="newt, dsn",
+        ),
+        pytest.param(
+            {"newt": {"dbname": "site", "host": ["db1", "db2"], **WAITS}},
+            "newt.host, a list, is given, but target_session_attrs is missing, without which a standby that answers "
+            "first is taken; give read-write, or prefer-standby to those who only read.",
+            id="newt, hosts",
+        ),
+        pytest.param(
+            {"newt": {"dbname": "site", "driver": "pg8000", "sslmode": "require"}},
+            "newt.driver is pg8000, which knows nothing of sslmode; take it out, or take psycopg2.",
+            id="newt, pg8000",
+        ),
         pytest.param({"sqlite": {}}, "sqlite.data_dir is missing; give it.", id="sqlite, no folder"),
         pytest.param(
             {"sqlite": {"data_dir": "/x", "blob_dir": "/x/"}},
