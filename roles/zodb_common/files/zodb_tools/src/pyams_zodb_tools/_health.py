@@ -2,11 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""zodb-health FILE.toml... [--storage NAME] [--json] [--wait [SECONDS]]: the state of ZEO storages, as Nagios asks it.
+"""zodb-health FILE.toml... [--storage NAME] [--json] [--wait [SECONDS]]: the state of storages, as Nagios asks it.
 
 A real client opens each storage, reads its last transaction and the bytes of its root object, commits nothing and
-unpickles nothing. Watched as well: the days left of certificates and CRLs, whether the server still goes by older
-ones than the files hold, the disk, the last pack.
+unpickles nothing. Watched as well: the days left of certificates and CRLs, the disk, the last pack. Of a ZEO server,
+whether it still goes by older certificates than the files hold, and for how long the commit lock is held. Of a
+database, whether its connections run out, a transaction goes on for long, a standby falls behind, and tables and stored
+procedures are those of the RelStorage installed here.
 
 One line for each storage, "STATUS SERVICE/STORAGE: text | performance data", or with --json a list of objects.
 With --wait, a server that is still starting gets so many seconds to listen, start_timeout of the file if none is given;
@@ -95,6 +97,13 @@ class Finding:
             "clients": None,
             "waiting": None,  # transactions that wait for the commit lock
             "locked": None,  # seconds since the commit lock was taken; null while it is free
+            "connections": None,  # in use, of whatever comes closest to its limit: the server, the database, the role
+            "max_connections": None,  # that limit
+            "longest_transaction": None,  # seconds, of the sessions in the database that may be seen
+            "standby": None,  # whether the server is one
+            "lag": None,  # seconds that a standby is behind
+            "standbys": [],  # of this server: name, state, lag (seconds); null where they may not be seen
+            "schema_fits": None,  # whether tables and stored procedures are those of this RelStorage
             "disks": [],  # path, free (bytes), free_percent
             "certificates": [],  # path, name, crl, ends (seconds since the epoch, null: never), days_left
             "restart_needed": None,
@@ -223,6 +232,10 @@ class Finding:
         if facts["last_commit"] is not None:
             moment = datetime.datetime.fromtimestamp(facts["last_commit"], datetime.UTC)
             yield f"last commit {moment:%Y-%m-%d %H:%M:%S} UTC, {human(facts['size'])}"
+        if facts["standby"]:
+            yield "standby" if facts["lag"] is None else f"standby {facts['lag']:.0f} s behind"
+        if facts["connections"] is not None:
+            yield f"{facts['connections']} of {facts['max_connections']} connections"
         for disk in facts["disks"]:
             yield f"disk {disk['free_percent']:.0f}% free"
         for crl, name in (False, "certificates"), (True, "CRL"):
@@ -242,6 +255,12 @@ class Finding:
             yield f"clients={facts['clients']}"
         if facts["waiting"] is not None:
             yield f"waiting={facts['waiting']}"
+        if facts["connections"] is not None:
+            yield f"connections={facts['connections']};;;0;{facts['max_connections']}"
+        if facts["longest_transaction"] is not None:
+            yield f"longest_transaction={facts['longest_transaction']:.0f}s"
+        if facts["lag"] is not None:
+            yield f"lag={facts['lag']:.0f}s"
         for label, disk in zip(("disk_free", "blob_disk_free"), facts["disks"], strict=False):
             limit = self.storage.disk_warning
             yield f"{label}={disk['free_percent']}%;{limit}:;{limit / 2:g}:;0;100"

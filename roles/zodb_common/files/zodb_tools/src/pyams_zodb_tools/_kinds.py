@@ -20,13 +20,11 @@ def load(files: list[str], name: str | None = None) -> list[Kind | Misconfigured
 
     Goes on as the account that the files name; nothing is opened yet.
     """
-    from pyams_zodb_tools._zeo import Served  # which stands on this module
-
     found, users = [], {}
     for file in files:
         try:
             settings = _settings.load(file)
-            found += [Served(settings, storage) for storage in settings.only(name)]
+            found += [_of(settings, storage) for storage in settings.only(name)]
             users[settings.user] = settings
         except Misconfigured as error:
             found.append(error)
@@ -38,6 +36,23 @@ def load(files: list[str], name: str | None = None) -> list[Kind | Misconfigured
     except Misconfigured as error:
         return [error]
     return found
+
+
+def _of(settings: _settings.Settings, storage: _settings.Storage) -> Kind:
+    """Return the storage as one of its kind.
+
+    Each is imported where it is needed: the virtualenv of a ZEO server has no RelStorage. And while this is still root:
+    Python may lie where only root reaches.
+    """
+    if storage.kind == "zeo":
+        from pyams_zodb_tools._zeo import Served
+
+        return Served(settings, storage)
+    try:
+        from pyams_zodb_tools._relstorage import Database
+    except ImportError as error:
+        raise Misconfigured(f"{settings.file}: the kind relstorage needs what is not installed: {error}") from error
+    return Database(settings, storage)
 
 
 class Kind(abc.ABC):
@@ -86,6 +101,10 @@ class Kind(abc.ABC):
         """Note in the record of a pack what is known after it, whatever became of it."""
 
     @abc.abstractmethod
+    def rehearse(self, prepack: bool) -> str:
+        """Return what a pack would do, after its first stage if `prepack`, else without writing. Raises Failure."""
+
+    @abc.abstractmethod
     def became(self, record: dict) -> str:
         """Return in a few words what a pack made of the storage."""
 
@@ -96,3 +115,7 @@ class Kind(abc.ABC):
     @abc.abstractmethod
     def remarks(self, record: dict) -> list[tuple[str, str]]:
         """Return what a report says of a storage of this kind alone, as pairs of a name and a text."""
+
+    @abc.abstractmethod
+    def prepare(self, check: bool) -> tuple[str, list[str]]:
+        """Make what the storage lies in, or with `check` tell what would be made. Return outcome and changes."""

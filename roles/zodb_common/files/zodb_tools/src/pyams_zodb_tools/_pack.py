@@ -2,13 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""zodb-pack FILE.toml [--storage NAME]: packs the storages of a ZEO server, and reports by mail.
+"""zodb-pack FILE.toml [--storage NAME] [--dry-run | --prepack]: packs storages, and reports by mail.
 
-One storage after the other, also after one has failed. For each: the lock is taken, the disk must have room for the
-copy that a pack writes, the server packs and is waited for, the outcome is written to PATH.pack.json and mailed.
+One storage after the other, also after one has failed. For each: the lock is taken, the disk must have room for what a
+pack writes, the storage is packed (by its ZEO server, or by RelStorage in this process), the outcome is written to
+PATH.pack.json and mailed.
 
-The lock is a flock on PATH.pack-lock, PATH being that of Data.fs. Another job holds packs off with
-`flock PATH.pack-lock COMMAND`; a pack that finds it held does not wait.
+The lock is a flock on PATH.pack-lock, PATH being that of the storage. Another job holds packs off with
+`flock PATH.pack-lock COMMAND`; a pack that finds it held does not wait. Nor does it for RelStorage's own lock.
+
+For databases, --prepack does the first stage of RelStorage's pack alone: it finds what would go, and removes nothing.
+--dry-run writes nothing into the database: it looks whether a pack would begin. Neither is recorded or mailed.
 
 Exit status, of several storages the first of this list: 2 wrong usage or configuration, 1 a pack failed, 4 not enough
 disk, 3 another job holds the lock, 5 packed but a report could not be sent, 0 packed.
@@ -44,6 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="zodb-pack", description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("file", metavar="FILE.toml")
     parser.add_argument("--storage", metavar="NAME", help="pack this one only")
+    trial = parser.add_mutually_exclusive_group()
+    trial.add_argument("--dry-run", action="store_true", help="check all that a pack needs, write nothing")
+    trial.add_argument("--prepack", action="store_true", help="do the first stage alone, which removes nothing")
     options = parser.parse_args(arguments)
     logging.getLogger().addHandler(logging.NullHandler())  # what is logged as a traceback, our sentences say
     kinds = _kinds.load([options.file], options.storage)
@@ -52,7 +59,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     signal.signal(signal.SIGTERM, _stop)
     try:
-        statuses = {pack(kind) for kind in kinds}
+        if options.dry_run or options.prepack:
+            statuses = {rehearse(kind, options.prepack) for kind in kinds}
+        else:
+            statuses = {pack(kind) for kind in kinds}
     except KeyboardInterrupt:
         return 1
     return next(status for status in _PRECEDENCE if status in statuses)
@@ -111,6 +121,17 @@ def pack(kind: _kinds.Kind) -> int:
             _write_record(storage, record)
     if stopped:
         raise stopped
+    return status
+
+
+def rehearse(kind: _kinds.Kind, prepack: bool) -> int:
+    """Say what a pack of one storage would do, and return the exit status for it. Nothing is recorded or mailed."""
+    try:
+        with held(kind.storage.path):
+            sentence, status = kind.rehearse(prepack), 0
+    except Failure as failure:
+        sentence, status = str(failure), _STATUS.get(type(failure), 1)
+    _say(f"{kind.storage.name}: {sentence}")
     return status
 
 

@@ -18,7 +18,7 @@ import ZODB.POSException
 import ZODB.utils
 
 from pyams_zodb_tools import _kinds, _server, _service
-from pyams_zodb_tools._errors import Failure, NoSpace, reason
+from pyams_zodb_tools._errors import Failure, Misconfigured, NoSpace, reason
 from pyams_zodb_tools._text import human
 
 _LOCK_GRACE = 5  # seconds beyond transaction_timeout, in which a server takes the commit lock away
@@ -133,6 +133,10 @@ class Served(_kinds.Kind):
         record["size_after"] = _size(self.storage.path)
         record["old_size"] = _size(self.storage.path + ".old")
 
+    def rehearse(self, prepack: bool) -> str:
+        option = "--prepack" if prepack else "--dry-run"
+        raise Misconfigured(f"{option} is for databases, and this storage is one of a ZEO server")
+
     def became(self, record: dict) -> str:
         return f"{human(record['size_before'])} became {human(record['size_after'])}"
 
@@ -142,6 +146,9 @@ class Served(_kinds.Kind):
     def remarks(self, record: dict) -> list[tuple[str, str]]:
         old = record["old_size"]
         return [("Data.fs.old", "not there" if old is None else human(old))]
+
+    def prepare(self, check: bool) -> tuple[str, list[str]]:
+        raise Misconfigured("zodb-schema is for databases, and this storage is one of a ZEO server")
 
 
 @contextlib.contextmanager
