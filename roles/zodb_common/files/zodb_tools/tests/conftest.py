@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from real import Authority, Mailbox, Server, write_settings
+from real import Authority, Mailbox, Server, postgresql_server, write_database_settings, write_settings
 
 
 @pytest.fixture
@@ -32,6 +32,31 @@ def serve(tmp_path):
 def settings(tmp_path):
     """Return a function that writes the TOML file for a server, see write_settings."""
     return lambda served, /, *names, **changes: write_settings(tmp_path / "zeo-test.toml", served, *names, **changes)
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """A server of PostgreSQL for all tests; each makes databases of its own."""
+    with postgresql_server() as server:
+        yield server
+
+
+@pytest.fixture
+def own():
+    """A server of PostgreSQL of the test's own, which it may end."""
+    with postgresql_server() as server:
+        yield server
+
+
+@pytest.fixture
+def database(tmp_path, postgresql):
+    """Return a function that writes the TOML file for the databases of that server, see write_database_settings."""
+
+    def write(*names: str, more: str = "", file: str = "pg-test.toml", **changes):
+        sections = {name: postgresql.section(name, more=more) for name in names}
+        return write_database_settings(tmp_path / file, changes.pop("sections", sections), **changes)
+
+    return write
 
 
 @pytest.fixture

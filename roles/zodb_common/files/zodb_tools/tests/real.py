@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Real things for the tests: ZEO servers, certificates and CRLs by openssl, an SMTP listener, small disks.
+"""Real things for the tests: servers of ZEO and PostgreSQL, certificates and CRLs by openssl, SMTP, small disks.
 
 The tests run in a virtualenv made of a lock, requirements.txt beside this file and the distribution itself.
 """
@@ -14,17 +14,22 @@ import dataclasses
 import datetime
 import email
 import email.policy
+import importlib
+import io
 import json
 import os
 import pathlib
+import pwd
 import signal
 import socket
 import socketserver
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 
+import persistent.mapping
 import transaction
 import ZODB
 import ZODB.blob
@@ -39,6 +44,15 @@ def command(script: str, *arguments, **options) -> subprocess.CompletedProcess:
     return subprocess.run(
         [SCRIPTS / script, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False, **options
     )
+
+
+def called(script: str, *arguments) -> subprocess.CompletedProcess:
+    """Do what command does within this process, which has RelStorage imported already: half a second less."""
+    main = importlib.import_module(f"pyams_zodb_tools._{script.removeprefix('zodb-')}").main
+    output, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        status = main([*map(str, arguments)])
+    return subprocess.CompletedProcess(script, status, output.getvalue(), errors.getvalue())
 
 
 @contextlib.contextmanager
@@ -200,6 +214,163 @@ def write_settings(file: pathlib.Path, served: Server, /, *names: str, **changes
             "blob_dir": str(served.data(name).parent / "blobs"),
             "zconfig": sections.get(name, served.section(name)),
         }
+        lines += ["[[storages]]", *(f"{key} = {json.dumps(value)}" for key, value in entry.items())]
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+class PostgreSQL:
+    """A server of Debian's PostgreSQL, run by an ordinary account. Its socket trusts everybody, its port nobody."""
+
+    ROLE = "zodb"
+    PASSWORD = "it's a $ecret:, \\1"  # noqa: S105 -- whatever needs quoting
+
+    def __init__(self, folder: pathlib.Path, **settings):
+        self.bin = max(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
+        self.account = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
+        self.folder, self.data, self.log = folder, folder / "data", folder / "log"
+        self.passfile = folder / "pgpass"
+        self.port, self.databases, self.process = free_port(), 0, None
+        self.settings = {"max_wal_size": "64MB", **settings}
+        self.label = f"127.0.0.1:{self.port}"
+        folder.chmod(0o755)
+        if self.account:
+            os.chown(folder, self.account.pw_uid, self.account.pw_gid)
+        password = self.PASSWORD.replace("\\", "\\\\").replace(":", "\\:")
+        self.passfile.write_text(f"*:*:*:{self.ROLE}:{password}\n")
+        self.passfile.chmod(0o600)
+
+    def make(self) -> PostgreSQL:
+        """Make and start it."""
+        self.run(
+            "initdb", "--no-sync", "--username=admin", "--auth-local=trust", "--auth-host=scram-sha-256", self.data
+        )
+        self.start()
+        self.psql("create role zodb login password '{}'".format(self.PASSWORD.replace("'", "''")))
+        return self
+
+    def copy(self) -> PostgreSQL:
+        """Return a standby, which follows over the socket."""
+        folder = self.folder / "copy"
+        folder.mkdir()
+        standby = PostgreSQL(folder)
+        where = f"host={self.folder} port={self.port} user=admin application_name=copy"
+        self.run(
+            "pg_basebackup", "--checkpoint=fast", "--no-sync", "-R", f"--dbname={where}", f"--pgdata={standby.data}"
+        )
+        return standby.start()
+
+    def start(self) -> PostgreSQL:
+        self.launch()
+        ready = [self.bin / "pg_isready", "--quiet", f"--host={self.folder}", f"--port={self.port}"]
+        until(lambda: self.process.poll() is not None or subprocess.run(ready, check=False).returncode == 0)
+        assert self.process.poll() is None, self.log.read_text()
+        return self
+
+    def launch(self) -> None:
+        """Start it, and do not wait until it answers."""
+        # Nothing here outlives the machine, so nothing waits for its disk.
+        settings = {
+            "fsync": "off",
+            "full_page_writes": "off",
+            "shared_buffers": "32MB",
+            "listen_addresses": "127.0.0.1",
+        }
+        settings |= {"port": self.port, "unix_socket_directories": self.folder, **self.settings}
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [self.bin / "postgres", "-D", self.data, *options], stderr=log, **self._as_account()
+            )
+
+    def stop(self, number: int = signal.SIGQUIT) -> None:
+        if self.process:
+            self.process.send_signal(number)
+            self.process.wait(20)
+            self.process = None
+
+    def _as_account(self) -> dict:
+        if not self.account:
+            return {}
+        return {"user": self.account.pw_uid, "group": self.account.pw_gid, "extra_groups": [], "cwd": "/"}
+
+    def run(self, program: str, *arguments, **options) -> str:
+        command_ = [self.bin / program, *map(str, arguments)]
+        done = subprocess.run(command_, capture_output=True, text=True, check=False, **self._as_account(), **options)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def psql(self, sql: str, database: str = "postgres") -> str:
+        """Run SQL as the superuser, and return what it prints."""
+        where = [f"--host={self.folder}", f"--port={self.port}", "--username=admin", f"--dbname={database}"]
+        form = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]
+        return self.run("psql", *where, *form, "--file=-", input=sql).strip()
+
+    def make_database(self, more: str = "template template0") -> str:
+        """Return the name of a new, empty database, whose owner is ROLE."""
+        self.databases += 1
+        name = f"site_{self.databases}"
+        self.psql(f"create database {name} owner {self.ROLE} {more}")
+        return name
+
+    def section(self, database: str, *, dsn: str = "", more: str = "") -> str:
+        """Return a <relstorage> section, as the role renders it."""
+        dsn = dsn or f"host=127.0.0.1 port={self.port} dbname={database} user={self.ROLE} passfile={self.passfile}"
+        return (
+            "%import relstorage\n<relstorage>\ncreate-schema false\n"
+            f"{more or 'keep-history false'}\n<postgresql>\ndsn {dsn}\n</postgresql>\n</relstorage>\n"
+        )
+
+    @contextlib.contextmanager
+    def open(self, database: str, more: str = "keep-history false"):
+        """A ZODB database over RelStorage, with blobs."""
+        blobs = f"{more}\nblob-dir {self.passfile.parent}/blobs-{database}"
+        opened = ZODB.DB(ZODB.config.storageFromString(self.section(database, more=blobs)))
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+    def fill(self, database: str, garbage: int = 50, more: str = "keep-history false") -> None:
+        """Commit objects that are kept, so many that nothing refers to any more, and a blob."""
+        with self.open(database, more) as opened:
+            with opened.transaction() as connection:
+                connection.root()["kept"] = persistent.mapping.PersistentMapping(text="kept")
+                connection.root()["blob"] = ZODB.blob.Blob(b"0" * 1000)
+                connection.root()["lost"] = [persistent.mapping.PersistentMapping(n=n) for n in range(garbage)]
+            with opened.transaction() as connection:
+                del connection.root()["lost"]
+
+
+@contextlib.contextmanager
+def postgresql_server():
+    """A server of PostgreSQL, in a folder that its account can reach: pytest's own are root's alone."""
+    with tempfile.TemporaryDirectory(prefix="zodb-tools-") as folder:
+        server = PostgreSQL(pathlib.Path(folder)).make()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def write_database_settings(file: pathlib.Path, sections: dict[str, str], **changes) -> pathlib.Path:
+    """Write the TOML file of the tools for databases; `sections` by name, `changes` by key."""
+    settings = {
+        "service": "postgresql@15-main.service",
+        "title": "Test site",
+        "start_timeout": 10,
+        "certificates": [],
+        "certificate_days": 20,
+        "crl_days": 14,
+    }
+    storage = {"kind": "relstorage", "pack_days": 0, "pack_expected_days": 0, "disk_warning": 0}
+    mail = dict(MAIL)
+    for key, value in changes.items():
+        (settings if key in settings or key == "user" else mail if key in mail else storage)[key] = value
+    lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
+    lines += ["[mail]", *(f"{key} = {json.dumps(value)}" for key, value in mail.items())]
+    for name, section in sections.items():
+        entry = {**storage, "name": name, "path": str(file.parent / name), "zconfig": section}
         lines += ["[[storages]]", *(f"{key} = {json.dumps(value)}" for key, value in entry.items())]
     file.write_text("\n".join(lines) + "\n")
     return file

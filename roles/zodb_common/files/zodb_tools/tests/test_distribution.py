@@ -52,3 +52,13 @@ def test_a_lock_pins_and_hashes_all_and_names_no_index(lock):
     names = [name for name, _version, _hashes in requirements]
     assert names == sorted(names)
     assert HELD[lock.name.rpartition("-")[0]] <= set(names)
+
+
+def test_a_virtualenv_of_zeo_needs_no_relstorage():
+    """Its locks hold none: what its commands import must do without."""
+    commands = "_checkconf, _health, _kinds, _pack, _runzeo, _schema, _settings, _zeo"
+    program = (
+        f"import sys; from pyams_zodb_tools import {commands}; print({{'relstorage', 'psycopg2'}} & {{*sys.modules}})"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout == "set()\n"

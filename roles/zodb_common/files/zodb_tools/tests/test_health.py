@@ -21,7 +21,7 @@ import transaction
 import ZODB.config
 from real import SCRIPTS, Server, command, on_small_disk, started, until
 
-from pyams_zodb_tools import _health, _server, _settings
+from pyams_zodb_tools import _server, _settings, _zeo
 from pyams_zodb_tools._errors import Failure
 
 
@@ -230,7 +230,7 @@ def test_a_server_that_hangs_once_a_client_is_connected(serve, settings):
     how = _server.client(loaded, loaded.storages[0])
     with _server.opened(how, _server.reach(how, read_only=True), read_only=True) as client:
         server.process.send_signal(signal.SIGSTOP)
-        with pytest.raises(Failure) as caught, _health._limit(1):
+        with pytest.raises(Failure) as caught, _zeo.limit(1):
             client.load(bytes(8))
     assert str(caught.value) == "the server does not answer a client within 1 s"
 

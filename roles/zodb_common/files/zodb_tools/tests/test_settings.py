@@ -43,6 +43,14 @@ def test_good_settings(tmp_path):
     assert (storage.name, storage.blob_dir, storage.pack_days) == ("pyams", None, 1)
 
 
+def test_a_database(tmp_path):
+    file = tmp_path / "pg.toml"
+    file.write_text(GOOD.replace("transaction_timeout = 30\n", "") + 'kind = "relstorage"\ndata_directory = "/d"\n')
+    settings = _settings.load(str(file))
+    (storage,) = settings.storages
+    assert (storage.kind, storage.data_directory, settings.transaction_timeout) == ("relstorage", "/d", None)
+
+
 @pytest.mark.parametrize(
     ("server", "address"),
     [
@@ -88,6 +96,37 @@ def test_mail_server(server, address):
             "var/lib",
             "storages[0].path 'var/lib/zodb/pyams/pyams/Data.fs' is not an absolute path",
             id="path",
+        ),
+        pytest.param(
+            'name = "pyams"\n',
+            'name = "pyams"\nkind = "newt"\n',
+            "storages[0].kind 'newt' is neither zeo nor relstorage",
+            id="kind",
+        ),
+        pytest.param(
+            "pack_days = 1\n",
+            'pack_days = 1\nkind = "relstorage"\nblob_dir = "/b"\n',
+            "storages[0].blob_dir is not for a storage of the kind relstorage",
+            id="blobs of a database",
+        ),
+        pytest.param(
+            "pack_days = 1\n",
+            'pack_days = 1\ndata_directory = "/d"\n',
+            "storages[0].data_directory is not for a storage of the kind zeo",
+            id="data directory of ZEO",
+        ),
+        pytest.param(
+            "pack_days = 1\n",
+            'pack_days = 1\nkind = "relstorage"\ndata_directory = "d"\n',
+            "storages[0].data_directory 'd' is not an absolute path",
+            id="data directory",
+        ),
+        pytest.param("transaction_timeout = 30\n", "", "transaction_timeout is missing", id="missing for ZEO"),
+        pytest.param(
+            "transaction_timeout = 30",
+            'transaction_timeout = "30"',
+            "transaction_timeout is not a whole number of at least 0",
+            id="text for an optional number",
         ),
         pytest.param(GOOD[GOOD.index("[[") :], "storages = []\n", "mail.storages is not a known key", id="wrong table"),
         pytest.param(

@@ -2,19 +2,34 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The commands of a ZEO server's virtualenv: zodb-checkconf, zodb-health and zodb-pack; and RelStorage's <mariadb>.
+"""The commands zodb-checkconf, zodb-health, zodb-pack and zodb-schema; and RelStorage's section <mariadb>.
 
-The first is given ZConfig files, the two others a TOML file that the role renders beside them. Its keys:
+They are for the storages of a ZEO server and, all but the first, for those of RelStorage in PostgreSQL. zodb-schema is
+for the latter alone.
 
-service             the unit, named in messages and reports
+The first is given ZConfig files, the others a TOML file that the role renders beside them. Its keys:
+
+service             the unit of the server, or the host where it is another's, named in messages and reports
 title               human name of the storages, in a report's subject
 user                optional; as root, the commands go on as this account before they open anything
 start_timeout       seconds that ``zodb-health --wait`` gives the server to answer
+transaction_timeout seconds that a client of ZEO may hold the commit lock; needless where there are databases alone
+zdaemon             optional, of ZEO; the file of the daemon manager that runs the server, where it is not systemd
 certificates        PEM files, bundles with CRLs, and folders of pinned certificates, whose days left are watched
 certificate_days    warn below so many days, critical below a third of them
 crl_days            warn so many days before a CRL must have been replaced
 [mail]              server "host:port", sender, report (a list of addresses; empty: no mail)
-[[storages]]        name; zconfig (the <clientstorage> section to open it with); path of Data.fs; blob_dir (optional);
+[[storages]]        name; kind ("zeo" if absent, or "relstorage");
+                    zconfig (the section to open it with: <clientstorage>, or <relstorage> with <postgresql>);
+                    path (of Data.fs; of a database, that of no file: the lock PATH.pack-lock and the record
+                    PATH.pack.json lie beside it in both cases);
+                    blob_dir (optional, of ZEO);
+                    data_directory (optional, of a database whose server is on this host: its disk is watched, and a
+                    pack needs room on it; the account need not be able to enter it);
                     pack_days (of history to keep); pack_expected_days (health warns when the last successful pack
                     is older, 0: not watched); disk_warning (percent free on the file system, critical at half)
+
+The <relstorage> section of a database says what it is to the application: keep-history, pack-gc, pack-batch-timeout.
+Its DSN names a passfile and holds no password. The commands never make tables by it but for zodb-schema, and use no
+blob-dir and no cache-local-dir; only a pack removes files of a shared-blob-dir. The role in the DSN owns the tables.
 """

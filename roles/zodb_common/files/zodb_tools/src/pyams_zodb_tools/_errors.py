@@ -6,6 +6,7 @@
 
 Failure
 ├── Misconfigured   the settings, or the command line
+├── Refused         what is there must not be touched
 ├── Locked          another job holds the lock of the storage
 ├── NoSpace         the disk could not hold the copy that a pack writes
 └── NotListening    no server there; while one starts, worth another try
@@ -19,6 +20,10 @@ class Failure(Exception):
 
 
 class Misconfigured(Failure):
+    pass
+
+
+class Refused(Failure):
     pass
 
 

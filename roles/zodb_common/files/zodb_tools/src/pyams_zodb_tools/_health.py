@@ -2,11 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""zodb-health FILE.toml... [--storage NAME] [--json] [--wait [SECONDS]]: the state of ZEO storages, as Nagios asks it.
+"""zodb-health FILE.toml... [--storage NAME] [--json] [--wait [SECONDS]]: the state of storages, as Nagios asks it.
 
 A real client opens each storage, reads its last transaction and the bytes of its root object, commits nothing and
-unpickles nothing. Watched as well: the days left of certificates and CRLs, whether the server still goes by older
-ones than the files hold, the disk, the last pack.
+unpickles nothing. Watched as well: the days left of certificates and CRLs, the disk, the last pack. Of a ZEO server,
+whether it still goes by older certificates than the files hold, and for how long the commit lock is held. Of a
+database, whether its connections run out, a transaction goes on for long, a standby falls behind, and tables and stored
+procedures are those of the RelStorage installed here.
 
 One line for each storage, "STATUS SERVICE/STORAGE: text | performance data", or with --json a list of objects.
 With --wait, a server that is still starting gets so many seconds to listen, start_timeout of the file if none is given;
@@ -19,31 +21,23 @@ Exit status, of several storages the worst in this order: 2 CRITICAL, 3 UNKNOWN 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import datetime
 import json
 import logging
 import os
-import re
 import shutil
-import signal
-import subprocess
 import sys
 import time
 
-import persistent.timestamp
-import ZODB.POSException
-import ZODB.utils
-
-from pyams_zodb_tools import _certificates, _pack, _server, _settings
+from pyams_zodb_tools import _certificates, _kinds, _pack, _service, _settings
 from pyams_zodb_tools._errors import Failure, Misconfigured, NotListening, reason
+from pyams_zodb_tools._kinds import CRITICAL, OK, UNKNOWN, WARNING
+from pyams_zodb_tools._text import days, human
 
-OK, WARNING, CRITICAL, UNKNOWN = range(4)
 _NAMES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 _BADNESS = (OK, WARNING, UNKNOWN, CRITICAL)
 _POLL = 0.5  # seconds between two looks for a server that is starting
 _ENDS = 3  # so often it may end meanwhile
-_LOCK_GRACE = 5  # seconds beyond transaction_timeout, in which a server takes the commit lock away
 _DAY = 86400
 
 
@@ -60,19 +54,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print a list of objects")
     parser.add_argument("--wait", nargs="?", type=float, const=-1, default=0, metavar="SECONDS", help="for its start")
     options = parser.parse_args(_with_wait(sys.argv[1:] if arguments is None else arguments))
-    logging.getLogger().addHandler(logging.NullHandler())  # ZEO logs tracebacks; what they mean is in our sentences
+    logging.getLogger().addHandler(logging.NullHandler())  # what is logged as a traceback, our sentences say
     findings = []
-    for settings, error in _load(options.files):
-        try:
-            if error:
-                raise error
-            wait = settings.start_timeout if options.wait < 0 else options.wait
-            for storage in settings.only(options.storage):
-                findings.append(Finding(settings, storage))
-                findings[-1].look(time.monotonic() + wait)
-        except Misconfigured as error_:
-            findings.append(Finding(settings, None))
-            findings[-1].problem(UNKNOWN, str(error_))
+    for found in _kinds.load(options.files, options.storage):
+        if isinstance(found, Misconfigured):
+            findings.append(Finding(None, None))
+            findings[-1].problem(UNKNOWN, str(found))
+            continue
+        wait = found.settings.start_timeout if options.wait < 0 else options.wait
+        findings.append(Finding(found.settings, found.storage))
+        findings[-1].look(found, time.monotonic() + wait)
     if options.json:
         print(json.dumps([finding.facts for finding in findings], indent=2))
     else:
@@ -86,26 +77,6 @@ def _with_wait(arguments: list[str]) -> list[str]:
         "--wait=-1" if argument == "--wait" and not following.replace(".", "", 1).isdecimal() else argument
         for argument, following in zip(arguments, [*arguments[1:], ""], strict=True)
     ]
-
-
-def _load(files: list[str]):
-    """Return pairs of settings and None, or None and the error; and go on as the account that the settings name."""
-    loaded = []
-    for file in files:
-        try:
-            loaded.append((_settings.load(file), None))
-        except Misconfigured as error:
-            loaded.append((None, error))
-    users = {settings.user for settings, _error in loaded if settings}
-    if os.geteuid() == 0 and len(users) > 1:
-        return [(None, Misconfigured("the files name different users; look at each file on its own"))]
-    for index, (settings, _error) in enumerate(loaded):
-        try:
-            if settings:
-                _settings.become(settings)
-        except Misconfigured as error:
-            loaded[index] = None, error
-    return loaded
 
 
 class Finding:
@@ -126,6 +97,13 @@ class Finding:
             "clients": None,
             "waiting": None,  # transactions that wait for the commit lock
             "locked": None,  # seconds since the commit lock was taken; null while it is free
+            "connections": None,  # in use, of whatever comes closest to its limit: the server, the database, the role
+            "max_connections": None,  # that limit
+            "longest_transaction": None,  # seconds, of the sessions in the database that may be seen
+            "standby": None,  # whether the server is one
+            "lag": None,  # seconds that a standby is behind
+            "standbys": [],  # of this server: name, state, lag (seconds); null where they may not be seen
+            "schema_fits": None,  # whether tables and stored procedures are those of this RelStorage
             "disks": [],  # path, free (bytes), free_percent
             "certificates": [],  # path, name, crl, ends (seconds since the epoch, null: never), days_left
             "restart_needed": None,
@@ -140,80 +118,48 @@ class Finding:
         self.facts["status"] = _NAMES[self.facts["code"]]
         self.facts["problems"] = [sentence for _code, sentence in self._problems]
 
-    def look(self, deadline: float) -> None:
-        answer = how = None
+    def look(self, kind: _kinds.Kind, deadline: float) -> None:
         try:
-            how = _server.client(self.settings, self.storage)
-            answer = self._reach(how, deadline)
-            self._open(how, answer)
+            kind.configure()
+            self._reach(kind, deadline)
+            kind.look(self)
         except Misconfigured as error:
             self.problem(UNKNOWN, str(error))
         except Failure as failure:
             self.problem(CRITICAL, str(failure))
-        self._look_at_certificates(how, answer)
-        self._look_at_disks()
+        self._look_at_certificates(kind)
+        self._look_at_disks(kind)
         self._look_at_pack()
 
-    def _open(self, how: _server.Client, answer: _server.Answer) -> None:
-        self._look_at_lock(answer.storages[how.storage])
-        with _limit(how.timeout), _server.opened(how, answer, read_only=True) as client:
-            last = client.lastTransaction()
-            self.facts["empty"] = last == ZODB.utils.z64
-            self.facts["size"] = client.getSize()
-            if self.facts["empty"]:
-                return
-            self.facts["last_commit"] = persistent.timestamp.TimeStamp(last).timeTime()
-            try:
-                client.load(ZODB.utils.z64)
-            except ZODB.POSException.POSKeyError:
-                self.problem(CRITICAL, "there are transactions, but no root object")
-
-    def _reach(self, how: _server.Client, deadline: float) -> _server.Answer:
+    def _reach(self, kind: _kinds.Kind, deadline: float) -> None:
         starts = set()
         while True:
             try:
-                return _server.reach(how, read_only=True)
+                return kind.reach()
             except NotListening:
                 if time.monotonic() + _POLL > deadline:
                     raise
-            starts |= {_start(self.settings)} - {None}
+            starts |= {_service.start(self.settings)} - {None}
             if len(starts) > _ENDS:
                 service = self.settings.service.removesuffix(".service")
                 raise Failure(f"{service} starts and ends again, {_ENDS} times while it was waited for; read its log")
             time.sleep(_POLL)
 
-    def _look_at_lock(self, statistics: dict) -> None:
-        self.facts["clients"] = statistics.get("connections")
-        self.facts["waiting"] = waiting = statistics.get("waiting")
-        if not statistics.get("lock_time"):
-            return
-        self.facts["locked"] = locked = round(max(0, time.time() - statistics["lock_time"]), 1)
-        allowed = self.settings.transaction_timeout
-        if locked > allowed + _LOCK_GRACE:
-            self.problem(
-                CRITICAL,
-                f"a client holds the commit lock for {locked:.0f} s, {allowed} s are allowed, and {waiting} others "
-                f"wait; restart {self.settings.service}",
-            )
-
-    def _look_at_certificates(self, how: _server.Client | None, answer: _server.Answer | None) -> None:
+    def _look_at_certificates(self, kind: _kinds.Kind) -> None:
         settings, now = self.settings, time.time()
         documents, folders = [], set()
         for path in settings.certificates:
             try:
-                found = _certificates.read(path)
+                documents += _certificates.read(path)
             except Failure as failure:
                 self.problem(CRITICAL, str(failure))
                 continue
-            documents += found
             if os.path.isdir(path):
                 folders.add(path)
-                for crl in [document for document in found if document.crl]:
-                    self.problem(CRITICAL, f"ZEO ignores the {crl}, in a folder; put authority and CRL into one file")
-        self._look_at_restart(how, answer, documents, folders)
-        if answer and answer.certificate and answer.certificate not in [document.der for document in documents]:
-            where = f"of the server on {_server.label(answer.address)}"
-            documents.append(_certificates.parse(where, False, answer.certificate))
+        kind.look_at_certificates(self, documents, folders)
+        where, presented = kind.presented() or ("", None)
+        if presented and presented not in [document.der for document in documents]:
+            documents.append(_certificates.parse(where, False, presented))
         for document in {document.der: document for document in documents}.values():
             left = document.days_left(now)
             self.facts["certificates"].append(
@@ -228,43 +174,16 @@ class Finding:
             warn = settings.crl_days if document.crl else settings.certificate_days
             if left is not None and left < 0:
                 refused = ", so that the server refuses everybody" if document.crl else ""
-                self.problem(CRITICAL, f"{document} expired {_days(-left)} ago{refused}")
+                self.problem(CRITICAL, f"{document} expired {days(-left)} ago{refused}")
             elif left is not None and left < warn:
                 critical = not document.crl and left < warn / 3
-                self.problem(CRITICAL if critical else WARNING, f"{document} expires in {_days(left)}")
+                self.problem(CRITICAL if critical else WARNING, f"{document} expires in {days(left)}")
             if document.begins > now:
-                self.problem(CRITICAL, f"{document} is valid only in {_days((document.begins - now) / _DAY)}")
+                self.problem(CRITICAL, f"{document} is valid only in {days((document.begins - now) / _DAY)}")
 
-    def _look_at_restart(self, how, answer, documents, folders) -> None:
-        """Say whether the server still goes by other certificates than the files hold.
-
-        It reads them when it starts. What it presents is seen on the wire; of authorities and CRLs, all that can be
-        seen is that the file is younger than the process. A pinned folder may grow without a restart, and the
-        certificate of these tools is not the server's.
-        """
-        if not answer or not answer.certificate or not documents:
-            return
-        self.facts["restart_needed"] = False
-        service = self.settings.service
-        if answer.certificate not in [document.der for document in documents]:
-            self.facts["restart_needed"] = True
-            self.problem(WARNING, f"{service} still presents a certificate that is in none of the files; restart it")
-            return
-        started = _started(service) or _told_start(answer)
-        mine = os.path.realpath(how.tls.certificate)
-        for path in self.settings.certificates:
-            served = any(document.path == path and document.der == answer.certificate for document in documents)
-            if path in folders or served or os.path.realpath(path) == mine:
-                continue
-            with contextlib.suppress(OSError):
-                changed = max(os.stat(path).st_mtime, os.lstat(path).st_mtime)
-                if started and changed > started + 1:
-                    self.facts["restart_needed"] = True
-                    self.problem(WARNING, f"{path} is younger than {service}, which goes by the old one; restart it")
-
-    def _look_at_disks(self) -> None:
+    def _look_at_disks(self, kind: _kinds.Kind) -> None:
         devices = set()
-        for path in filter(None, (os.path.dirname(self.storage.path), self.storage.blob_dir)):
+        for path in kind.folders():
             try:
                 device, usage = os.stat(path).st_dev, shutil.disk_usage(path)
             except OSError as error:
@@ -278,7 +197,7 @@ class Finding:
             limit = self.storage.disk_warning
             if percent < limit:
                 code = CRITICAL if percent < limit / 2 else WARNING
-                self.problem(code, f"only {percent:.1f}% of the disk of {path} is free, {_pack.human(usage.free)}")
+                self.problem(code, f"only {percent:.1f}% of the disk of {path} is free, {human(usage.free)}")
 
     def _look_at_pack(self) -> None:
         expected = self.storage.pack_expected_days * _DAY
@@ -296,8 +215,8 @@ class Finding:
         packed = record and record.get("last_success")
         since = packed or os.stat(self.settings.file).st_mtime  # never packed: since packs were configured
         if time.time() - since > expected:
-            when = f"{_days((time.time() - packed) / _DAY)} ago" if packed else "never"
-            self.problem(WARNING, f"the last successful pack was {when}, one is due every {_days(expected / _DAY)}")
+            when = f"{days((time.time() - packed) / _DAY)} ago" if packed else "never"
+            self.problem(WARNING, f"the last successful pack was {when}, one is due every {days(expected / _DAY)}")
 
     def __str__(self) -> str:
         facts = self.facts
@@ -312,7 +231,11 @@ class Finding:
             yield "empty, nothing was committed yet"
         if facts["last_commit"] is not None:
             moment = datetime.datetime.fromtimestamp(facts["last_commit"], datetime.UTC)
-            yield f"last commit {moment:%Y-%m-%d %H:%M:%S} UTC, {_pack.human(facts['size'])}"
+            yield f"last commit {moment:%Y-%m-%d %H:%M:%S} UTC, {human(facts['size'])}"
+        if facts["standby"]:
+            yield "standby" if facts["lag"] is None else f"standby {facts['lag']:.0f} s behind"
+        if facts["connections"] is not None:
+            yield f"{facts['connections']} of {facts['max_connections']} connections"
         for disk in facts["disks"]:
             yield f"disk {disk['free_percent']:.0f}% free"
         for crl, name in (False, "certificates"), (True, "CRL"):
@@ -320,7 +243,7 @@ class Finding:
             if left is not None:
                 yield f"{name} {left:.0f} days left"
         if (facts["last_pack"] or {}).get("last_success"):
-            yield f"packed {_days((time.time() - facts['last_pack']['last_success']) / _DAY)} ago"
+            yield f"packed {days((time.time() - facts['last_pack']['last_success']) / _DAY)} ago"
 
     def _measured(self):
         facts, settings = self.facts, self.settings
@@ -332,6 +255,12 @@ class Finding:
             yield f"clients={facts['clients']}"
         if facts["waiting"] is not None:
             yield f"waiting={facts['waiting']}"
+        if facts["connections"] is not None:
+            yield f"connections={facts['connections']};;;0;{facts['max_connections']}"
+        if facts["longest_transaction"] is not None:
+            yield f"longest_transaction={facts['longest_transaction']:.0f}s"
+        if facts["lag"] is not None:
+            yield f"lag={facts['lag']:.0f}s"
         for label, disk in zip(("disk_free", "blob_disk_free"), facts["disks"], strict=False):
             limit = self.storage.disk_warning
             yield f"{label}={disk['free_percent']}%;{limit}:;{limit / 2:g}:;0;100"
@@ -348,61 +277,3 @@ class Finding:
     def _least_days(self, crl: bool) -> float | None:
         found = [entry["days_left"] for entry in self.facts["certificates"] if entry["crl"] == crl]
         return min((left for left in found if left is not None), default=None)
-
-
-@contextlib.contextmanager
-def _limit(seconds: int):
-    """Give up after so many seconds: a ZEO client waits for ever for an answer of a server that it is connected to."""
-
-    def give_up(*_):
-        raise Failure(f"the server does not answer a client within {seconds} s")
-
-    signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(max(seconds, 1))
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-
-
-def _started(service: str) -> float | None:
-    """Return when systemd started the service, seconds since the epoch; None without systemd or such a service."""
-    microseconds = _systemd(service, "ExecMainStartTimestampMonotonic")
-    return time.time() - (time.monotonic() - microseconds / 1e6) if microseconds else None
-
-
-def _start(settings: _settings.Settings) -> int | None:
-    """Return a number that is another one after each start of the server; None where nobody can tell."""
-    if not settings.zdaemon:
-        return _systemd(settings.service, "NRestarts")
-    command = [os.path.join(os.path.dirname(sys.executable), "zdaemon"), "-C", settings.zdaemon, "status"]
-    found = re.search(r"pid=(\d+)", _output(command))  # "program running; pid=4242"
-    return int(found[1]) if found else None
-
-
-def _systemd(service: str, name: str) -> int | None:
-    if not os.path.isdir("/run/systemd/system"):
-        return None
-    output = _output(["systemctl", "show", "--value", f"--property={name}", "--", service]).strip()
-    return int(output) if output.isdecimal() else None
-
-
-def _output(command: list[str]) -> str:
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ""
-
-
-def _told_start(answer: _server.Answer) -> float | None:
-    """Return when the server says it started: once its storages were open, which may be minutes after its process."""
-    for statistics in answer.storages.values():
-        with contextlib.suppress(KeyError, ValueError, OverflowError):
-            return time.mktime(time.strptime(statistics["start"]))
-    return None
-
-
-def _days(days: float) -> str:
-    if days < 2:
-        return f"{days * 24:.0f} hours"
-    return f"{days:.0f} days"

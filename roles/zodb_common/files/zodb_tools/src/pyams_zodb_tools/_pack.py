@@ -2,13 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""zodb-pack FILE.toml [--storage NAME]: packs the storages of a ZEO server, and reports by mail.
+"""zodb-pack FILE.toml [--storage NAME] [--dry-run | --prepack]: packs storages, and reports by mail.
 
-One storage after the other, also after one has failed. For each: the lock is taken, the disk must have room for the
-copy that a pack writes, the server packs and is waited for, the outcome is written to PATH.pack.json and mailed.
+One storage after the other, also after one has failed. For each: the lock is taken, the disk must have room for what a
+pack writes, the storage is packed (by its ZEO server, or by RelStorage in this process), the outcome is written to
+PATH.pack.json and mailed.
 
-The lock is a flock on PATH.pack-lock, PATH being that of Data.fs. Another job holds packs off with
-`flock PATH.pack-lock COMMAND`; a pack that finds it held does not wait.
+The lock is a flock on PATH.pack-lock, PATH being that of the storage. Another job holds packs off with
+`flock PATH.pack-lock COMMAND`; a pack that finds it held does not wait. Nor does it for RelStorage's own lock.
+
+For databases, --prepack does the first stage of RelStorage's pack alone: it finds what would go, and removes nothing.
+--dry-run writes nothing into the database: it looks whether a pack would begin. Neither is recorded or mailed.
 
 Exit status, of several storages the first of this list: 2 wrong usage or configuration, 1 a pack failed, 4 not enough
 disk, 3 another job holds the lock, 5 packed but a report could not be sent, 0 packed.
@@ -31,11 +35,9 @@ import socket
 import sys
 import time
 
-import ZEO.Exceptions
-import ZODB.POSException
-
-from pyams_zodb_tools import _server, _settings
+from pyams_zodb_tools import _kinds, _settings
 from pyams_zodb_tools._errors import Failure, Locked, Misconfigured, NoSpace, reason
+from pyams_zodb_tools._text import human
 
 _STATUS = {Misconfigured: 2, NoSpace: 4, Locked: 3}
 _PRECEDENCE = (2, 1, 4, 3, 5, 0)
@@ -46,25 +48,29 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="zodb-pack", description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("file", metavar="FILE.toml")
     parser.add_argument("--storage", metavar="NAME", help="pack this one only")
+    trial = parser.add_mutually_exclusive_group()
+    trial.add_argument("--dry-run", action="store_true", help="check all that a pack needs, write nothing")
+    trial.add_argument("--prepack", action="store_true", help="do the first stage alone, which removes nothing")
     options = parser.parse_args(arguments)
-    logging.getLogger().addHandler(logging.NullHandler())  # ZEO logs tracebacks; what they mean is in our sentences
-    try:
-        settings = _settings.load(options.file)
-        storages = settings.only(options.storage)
-        _settings.become(settings)
-    except Misconfigured as error:
-        _say(str(error))
+    logging.getLogger().addHandler(logging.NullHandler())  # what is logged as a traceback, our sentences say
+    kinds = _kinds.load([options.file], options.storage)
+    if isinstance(kinds[0], Misconfigured):  # and so it is alone
+        _say(str(kinds[0]))
         return 2
     signal.signal(signal.SIGTERM, _stop)
     try:
-        statuses = {pack(settings, storage) for storage in storages}
+        if options.dry_run or options.prepack:
+            statuses = {rehearse(kind, options.prepack) for kind in kinds}
+        else:
+            statuses = {pack(kind) for kind in kinds}
     except KeyboardInterrupt:
         return 1
     return next(status for status in _PRECEDENCE if status in statuses)
 
 
-def pack(settings: _settings.Settings, storage: _settings.Storage) -> int:
+def pack(kind: _kinds.Kind) -> int:
     """Pack one storage, record and report the outcome, and return the exit status for it."""
+    settings, storage = kind.settings, kind.storage
     before = {}
     with contextlib.suppress(Failure):  # what is unreadable is written anew
         before = read_record(storage.path) or {}
@@ -75,39 +81,37 @@ def pack(settings: _settings.Settings, storage: _settings.Storage) -> int:
         "started": time.time(),
         "finished": None,
         "days": storage.pack_days,
-        "size_before": _size(storage.path),
+        "size_before": None,
         "size_after": None,
-        "old_size": None,  # of Data.fs.old, where the pack keeps it
         "disk_free": None,
         "report": None,  # sent, or why it was not; None where nobody wants one
         "last_success": before.get("last_success"),
     }
+    kind.begin(record)
     status, stopped = 0, None
     try:
         with held(storage.path):
-            _check_space(storage.path)
-            _pack(_server.client(settings, storage), storage)
+            kind.pack(record)
     except Failure as failure:
         status = _STATUS.get(type(failure), 1)
         record.update(outcome=_OUTCOMES.get(status), error=str(failure))
     except KeyboardInterrupt as error:
         status, stopped = 1, error
-        record.update(outcome="failed", error="zodb-pack was stopped; the server goes on with the pack that it began")
+        record.update(outcome="failed", error=kind.STOPPED)
     record["finished"] = time.time()
-    record["size_after"] = _size(storage.path)
-    record["old_size"] = _size(storage.path + ".old")
-    with contextlib.suppress(OSError):
-        record["disk_free"] = shutil.disk_usage(os.path.dirname(storage.path)).free
+    kind.end(record)
+    with contextlib.suppress(OSError, IndexError):
+        record["disk_free"] = shutil.disk_usage(kind.folders()[0]).free
     if status == 0:
         record["last_success"] = record["finished"]
-    _say(f"{storage.name}: {_summary(record)}")
+    _say(f"{storage.name}: {_summary(kind, record)}")
     # A pack that another job held off says nothing of the storage: the record of the one before goes on to hold.
     kept = status == _STATUS[Locked]
     if not kept:
         _write_record(storage, record)
     if settings.mail.report:
         try:
-            _send(settings, _report(settings, storage, record))
+            _send(settings, _report(kind, record))
             record["report"] = "sent"
         except (OSError, smtplib.SMTPException, ValueError) as error:
             record["report"] = f"the report could not be sent by {settings.mail.server}: {reason(error)}"
@@ -117,6 +121,17 @@ def pack(settings: _settings.Settings, storage: _settings.Storage) -> int:
             _write_record(storage, record)
     if stopped:
         raise stopped
+    return status
+
+
+def rehearse(kind: _kinds.Kind, prepack: bool) -> int:
+    """Say what a pack of one storage would do, and return the exit status for it. Nothing is recorded or mailed."""
+    try:
+        with held(kind.storage.path):
+            sentence, status = kind.rehearse(prepack), 0
+    except Failure as failure:
+        sentence, status = str(failure), _STATUS.get(type(failure), 1)
+    _say(f"{kind.storage.name}: {sentence}")
     return status
 
 
@@ -163,42 +178,6 @@ def _holder(descriptor: int) -> str:
     return "another job"
 
 
-def _check_space(path: str) -> None:
-    """Raise NoSpace unless the file system could hold a second Data.fs.
-
-    A FileStorage copies what it keeps into Data.fs.pack before it gives anything free; but first it removes the
-    Data.fs.old of the pack before, and overwrites what a pack that was killed left.
-    """
-    size = _size(path)
-    if size is None:
-        raise Failure(f"{path} cannot be read, so that the room for the pack is unknown")
-    needed = size + size // 20
-    try:
-        free = shutil.disk_usage(os.path.dirname(path)).free
-    except OSError as error:
-        raise Failure(f"the free space for {path} cannot be read: {reason(error)}") from error
-    free += (_allocated(path + ".old") or 0) + (_allocated(path + ".pack") or 0)
-    if free < needed:
-        folder = os.path.dirname(path)
-        raise NoSpace(f"{folder} has {human(free)} for the copy, a pack may need {human(needed)}; nothing was packed")
-
-
-def _pack(how: _server.Client, storage: _settings.Storage) -> None:
-    # A pack asks for no more than reading. But a storage that refuses writers is fenced off, and is not packed either.
-    answer = _server.reach(how, read_only=False)
-    try:
-        with _server.opened(how, answer, read_only=False) as client:
-            client.pack(days=storage.pack_days, wait=True)
-    except ZODB.POSException.ReadOnlyError as error:
-        raise Failure(f"the storage {storage.name!r} is read-only; nothing was packed") from error
-    except ZEO.Exceptions.ServerException as error:
-        name, details = (*error.args, ())[:2]
-        text = ", ".join(map(str, details)) if isinstance(details, tuple) else str(details)
-        raise Failure(f"the server could not pack: {str(name).rpartition('.')[2]}: {text}") from error
-    except ZODB.POSException.POSError as error:
-        raise Failure(f"the server could not pack: {type(error).__name__}: {reason(error)}") from error
-
-
 def _write_record(storage: _settings.Storage, record: dict) -> None:
     target = storage.path + ".pack.json"
     try:
@@ -211,14 +190,14 @@ def _write_record(storage: _settings.Storage, record: dict) -> None:
         _say(f"{storage.name}: {target} cannot be written: {reason(error)}")
 
 
-def _summary(record: dict) -> str:
+def _summary(kind: _kinds.Kind, record: dict) -> str:
     if record["error"]:
         return record["error"]
-    duration = record["finished"] - record["started"]
-    return f"packed, {human(record['size_before'])} became {human(record['size_after'])} in {duration:.0f} s"
+    return f"packed, {kind.became(record)} in {record['finished'] - record['started']:.0f} s"
 
 
-def _report(settings: _settings.Settings, storage: _settings.Storage, record: dict) -> email.message.EmailMessage:
+def _report(kind: _kinds.Kind, record: dict) -> email.message.EmailMessage:
+    settings, storage = kind.settings, kind.storage
     message = email.message.EmailMessage()
     outcome = "packed" if record["error"] is None else "NOT packed"
     message["Subject"] = f"{settings.title}: storage {storage.name} {outcome}"
@@ -227,17 +206,19 @@ def _report(settings: _settings.Settings, storage: _settings.Storage, record: di
     message["Date"] = email.utils.localtime()
     message["Message-ID"] = email.utils.make_msgid(domain=socket.getfqdn())
     message["Auto-Submitted"] = "auto-generated"
-    old = record["old_size"]
+    rows = [
+        ("Data", kind.place()),
+        ("Size before", human(record["size_before"])),
+        ("Size after", human(record["size_after"])),
+        ("Duration", f"{record['finished'] - record['started']:.0f} s"),
+        ("Undo kept", f"{storage.pack_days} day{'' if storage.pack_days == 1 else 's'}"),
+        *kind.remarks(record),
+        ("Disk free", human(record["disk_free"])),
+    ]
     lines = [
-        f"{settings.service} on {socket.getfqdn()}, storage {storage.name}: {_summary(record)}.",
+        f"{settings.service} on {socket.getfqdn()}, storage {storage.name}: {_summary(kind, record)}.",
         "",
-        f"Data:         {storage.path}",
-        f"Size before:  {human(record['size_before'])}",
-        f"Size after:   {human(record['size_after'])}",
-        f"Duration:     {record['finished'] - record['started']:.0f} s",
-        f"Undo kept:    {storage.pack_days} day{'' if storage.pack_days == 1 else 's'}",
-        f"Data.fs.old:  {'not there' if old is None else human(old)}",
-        f"Disk free:    {human(record['disk_free'])}",
+        *(f"{name + ':':<14}{text}" for name, text in rows),
     ]
     message.set_content("\n".join(lines) + "\n")
     return message
@@ -249,32 +230,6 @@ def _send(settings: _settings.Settings, message: email.message.EmailMessage) -> 
         refused = connection.send_message(message)
     if refused:
         raise smtplib.SMTPRecipientsRefused(refused)
-
-
-def _size(path: str) -> int | None:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return None
-
-
-def _allocated(path: str) -> int | None:
-    try:
-        return os.stat(path).st_blocks * 512
-    except OSError:
-        return None
-
-
-def human(count: float | None) -> str:
-    """Return a size as people write it, with 1 KB = 1024 bytes as ZConfig has it."""
-    if count is None:
-        return "unknown"
-    unit = "bytes"
-    for larger in "KB", "MB", "GB", "TB":
-        if abs(count) < 1024:
-            break
-        count, unit = count / 1024, larger
-    return f"{count:.0f} bytes" if unit == "bytes" else f"{count:.1f} {unit}"
 
 
 def _stop(*_) -> None:

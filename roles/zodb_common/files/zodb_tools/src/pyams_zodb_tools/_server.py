@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import json
 import os
 import socket
@@ -28,10 +27,6 @@ import ZEO.zconfig
 from pyams_zodb_tools import _settings, _zconfig
 from pyams_zodb_tools._errors import Failure, Misconfigured, NotListening, reason
 
-_SCHEMA = """<schema>
-  <import package="ZODB"/>
-  <section type="ZODB.storage" name="*" required="yes" attribute="storage"/>
-</schema>"""
 _LARGEST = 1 << 20  # bytes of a message, for what is no ZEO server
 
 
@@ -62,12 +57,10 @@ class Answer:
 
 def client(settings: _settings.Settings, storage: _settings.Storage) -> Client:
     """Return how to open a storage of a file. Raises Misconfigured with the line in its zconfig."""
-    name = f"{os.path.abspath(settings.file)}: storages[{settings.storages.index(storage)}].zconfig"
-    schema = _zconfig.schema(_SCHEMA, {"ZEO.zconfig.client_ssl": _tls})
-    opener = _zconfig.load(schema, io.StringIO(storage.zconfig), name)
-    if not isinstance(opener.storage, ZEO.zconfig.ClientStorageConfig):
+    opener, name = _zconfig.storage(settings, storage, {"ZEO.zconfig.client_ssl": _tls})
+    if not isinstance(opener, ZEO.zconfig.ClientStorageConfig):
         raise Misconfigured(f"{name}:1: is not a <clientstorage>")
-    section = opener.storage.config
+    section = opener.config
     # Caches and folders of blobs are the application's: a second process would find them locked or fill them.
     return Client(
         addresses=[server.address for server in section.server],

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The TOML file that zodb-pack and zodb-health are given, checked, and the account that it names."""
+"""The TOML file that the commands are given, checked, and the account that it names."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ class Storage:
     pack_days: int
     pack_expected_days: int
     disk_warning: int
-    blob_dir: str | None = None
+    kind: str = "zeo"
+    blob_dir: str | None = None  # of ZEO
+    data_directory: str | None = None  # of a database
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +50,6 @@ class Settings:
     service: str
     title: str
     start_timeout: int
-    transaction_timeout: int
     certificates: list[str]
     certificate_days: int
     crl_days: int
@@ -56,6 +57,7 @@ class Settings:
     storages: list[Storage]
     file: str = ""  # where they come from; not a key
     user: str | None = None
+    transaction_timeout: int | None = None  # of ZEO
     zdaemon: str | None = None  # the file of the daemon manager that runs the server, where it is not systemd
 
     def only(self, name: str | None) -> list[Storage]:
@@ -67,6 +69,7 @@ class Settings:
         return found
 
 
+_ONLY = {"zeo": "blob_dir", "relstorage": "data_directory"}  # the kinds, and what is for one of them alone
 _NAMES = {str: "a text", int: "a whole number of at least 0", list: "a list of texts"}
 
 
@@ -86,7 +89,14 @@ def load(file: str) -> Settings:
     for index, storage in enumerate(settings.storages):
         if names.index(storage.name) != index:
             raise Misconfigured(f"{file}: storages[{index}].name {storage.name!r} is there twice")
-        for key in "path", "blob_dir":
+        if storage.kind not in _ONLY:
+            raise Misconfigured(f"{file}: storages[{index}].kind {storage.kind!r} is neither zeo nor relstorage")
+        for kind, key in _ONLY.items():
+            if kind != storage.kind and getattr(storage, key) is not None:
+                raise Misconfigured(f"{file}: storages[{index}].{key} is not for a storage of the kind {storage.kind}")
+        if storage.kind == "zeo" and settings.transaction_timeout is None:
+            raise Misconfigured(f"{file}: transaction_timeout is missing")
+        for key in "path", "blob_dir", "data_directory":
             path = getattr(storage, key)
             if path is not None and not os.path.isabs(path):
                 raise Misconfigured(f"{file}: storages[{index}].{key} {path!r} is not an absolute path")
@@ -117,7 +127,7 @@ def _build(cls, table: typing.Any, file: str, where: str, given: typing.Mapping 
 
 def _convert(type_: typing.Any, value: typing.Any, file: str, where: str):
     if isinstance(type_, types.UnionType):  # str | None: TOML has no null, so a key that is there has a value
-        type_ = str
+        type_ = typing.get_args(type_)[0]
     if dataclasses.is_dataclass(type_):
         return _build(type_, value, file, where + ".")
     plain = typing.get_origin(type_) or type_

@@ -12,13 +12,20 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import urllib.parse
 
 import ZConfig.cfgparser
 import ZConfig.datatypes
 import ZConfig.loader
 
+from pyams_zodb_tools import _settings
 from pyams_zodb_tools._errors import Misconfigured, reason
+
+_STORAGE = """<schema>
+  <import package="ZODB"/>
+  <section type="ZODB.storage" name="*" required="yes" attribute="storage"/>
+</schema>"""
 
 
 def schema(text: str, datatypes: dict):
@@ -41,6 +48,12 @@ def load(schema_, source, name: str, rule=lambda section, key, value: None, name
         raise
     except Exception as error:  # a datatype may raise whatever it likes
         raise _located(error, loader, loader.last) from error
+
+
+def storage(settings: _settings.Settings, storage_: _settings.Storage, datatypes: dict | None = None):
+    """Return what opens the storage of a TOML file, and the name of its zconfig. Raises Misconfigured."""
+    name = f"{os.path.abspath(settings.file)}: storages[{settings.storages.index(storage_)}].zconfig"
+    return load(schema(_STORAGE, datatypes or {}), io.StringIO(storage_.zconfig), name).storage, name
 
 
 class _Loader(ZConfig.loader.ConfigLoader):
