@@ -37,6 +37,7 @@ ZOPE_CONF = "instancehome {home}\n%include {conf}\n"
 # Of one try to commit. Unacknowledged: stored, but the server died before it said so. Interrupted: the server went away
 # during the transaction, which an application tries again.
 OUTCOMES = ("commits", "conflicts", "unacknowledged", "interrupted", "errors")
+AWAY = ("OperationalError", "InterfaceError")  # of a driver of RelStorage, which ZODB does not know as transient
 PAUSE = 0.02  # seconds between a writer's tries, unless told otherwise
 
 
@@ -257,10 +258,14 @@ def write_once(connection, worker, number):
     except Exception as error:  # a writer that died would take the others with it, and hide why
         if "finished called wo lock" in str(error):
             return "conflicts"  # ZEO's client, which resolves them itself, sometimes finishes what it never voted
+        if type(error).__name__ in AWAY:
+            return "interrupted"
         print(f"{worker}: {type(error).__name__}: {error}", file=sys.stderr)
         return "errors"
     finally:
-        transaction.abort()
+        # RelStorage looks for what is new after an abort too, and says once more that its server is away.
+        with contextlib.suppress(Exception):
+            transaction.abort()
     return "commits"
 
 

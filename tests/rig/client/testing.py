@@ -137,6 +137,10 @@ class Burst:
         """Return how many commits the ledger holds so far."""
         return int(self.client.host.check_output("wc -l <%s", self.ledger))
 
+    def writers(self):
+        """Return how many writers have committed so far."""
+        return int(self.client.host.check_output("cut -d' ' -f1 %s | sort -u | wc -l", self.ledger))
+
     def result(self):
         """Return the writers' outcomes; ClientError with their last words if one died."""
         if self.client.host.check_output("cat %s", f"{self.ledger}.rc") != "0":
