@@ -192,14 +192,8 @@ def _login_rules(settings: dict, host: dict) -> Iterator[str]:
 
 
 def _server_rules(settings: dict, host: dict, server: dict) -> Iterator[str]:
-    version, cluster = chosen_version(settings, host), settings["cluster"]
-    config = f"/etc/postgresql/{version}/{cluster}/postgresql.conf"
-    answers = server["settings"].get("config_file")
-    if settings["server"] == "install" and answers != config:
-        yield (
-            f"{ROLE}_port {settings['port']} is that of the server of {answers}, not of {config}; name its cluster, or "
-            "another port."
-        )
+    if settings["server"] == "install":
+        yield from _cluster_rules(settings, host, server)
     if server["version"] < OLDEST:
         version = f"{server['version'] // 10000}.{server['version'] // 100 % 100}"
         yield f"the server is PostgreSQL {version}, and RelStorage takes 10 or newer; upgrade it."
@@ -209,6 +203,17 @@ def _server_rules(settings: dict, host: dict, server: dict) -> Iterator[str]:
         yield (
             f"{ROLE}_login.user {settings['login']['user']} may not make databases and roles; give it CREATEDB and "
             "CREATEROLE, or name another."
+        )
+
+
+def _cluster_rules(settings: dict, host: dict, server: dict) -> Iterator[str]:
+    """Whether the server that answers is the installed one."""
+    config = f"/etc/postgresql/{chosen_version(settings, host)}/{settings['cluster']}/postgresql.conf"
+    answers = server["settings"].get("config_file")
+    if answers != config:
+        yield (
+            f"{ROLE}_port {settings['port']} is that of the server of {answers}, not of {config}; name its cluster, or "
+            "another port."
         )
 
 

@@ -497,6 +497,15 @@ def test_a_relstorage_that_is_there_is_adopted():
     assert plan(complete(entries(written), SETTINGS), SETTINGS, host, answer)["adopted"] == ["site"]
 
 
+def test_nothing_is_known_of_the_files_of_a_server_that_is_there():
+    answer = answered(settings={"max_connections": "100"})
+    assert refused(one(), EXISTING, virgin(EXISTING), answer) == []
+    old = {**answer, "version": 90624}
+    assert refused(one(), EXISTING, virgin(EXISTING), old) == [
+        "the server is PostgreSQL 9.6, and RelStorage takes 10 or newer; upgrade it."
+    ]
+
+
 def test_nothing_is_refused_on_a_virgin_host():
     assert refused(one(), {}, virgin()) == []
     assert refused(one(), {**EXISTING, "login": {"host": "/run/pg"}}, virgin(EXISTING)) == []
