@@ -33,6 +33,7 @@ SELECT json_build_object(
   'pending', (SELECT coalesce(json_agg(name ORDER BY name), '[]') FROM pg_settings WHERE pending_restart),
   'loaded', extract(epoch FROM pg_conf_load_time()),
   'standby', pg_is_in_recovery(),
+  'read_only', current_setting('default_transaction_read_only')::bool,
   'may', (SELECT rolsuper OR (rolcreatedb AND rolcreaterole) FROM pg_roles WHERE rolname = current_user),
   'roles', (SELECT json_object_agg(rolname, rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls)
     FROM pg_roles),
@@ -199,6 +200,11 @@ def _server_rules(settings: dict, host: dict, server: dict) -> Iterator[str]:
         yield f"the server is PostgreSQL {version}, and RelStorage takes 10 or newer; upgrade it."
     if server["standby"]:
         yield "the server is a standby, which takes no writes; run the role where its primary is."
+    elif server["read_only"]:
+        yield (
+            f"the server takes no writes of {settings['login']['user']}, for whom default_transaction_read_only is on; "
+            "set it to off."
+        )
     if not server["may"]:
         yield (
             f"{ROLE}_login.user {settings['login']['user']} may not make databases and roles; give it CREATEDB and "

@@ -151,6 +151,7 @@ def answered(**more):
         "pending": [],
         "loaded": 200.0,
         "standby": False,
+        "read_only": False,
         "may": True,
         "roles": {"postgres": True},
         "databases": {"postgres": {"owner": "postgres", "encoding": "UTF8"}},
@@ -411,6 +412,9 @@ def test_refused_on_a_host(changed, parts, expected):
         ),
         pytest.param(
             one(), {"standby": True}, None, "the server is a standby, which takes no writes; run", id="standby"
+        ),
+        pytest.param(
+            one(), {"read_only": True}, None, "the server takes no writes of postgres, for whom default_", id="read-only"
         ),
         pytest.param(one(), {"may": False}, None, "relstorage_postgres_login.user postgres may not make", id="rights"),
         pytest.param(
