@@ -34,6 +34,7 @@ SELECT json_build_object(
   'loaded', extract(epoch FROM pg_conf_load_time()),
   'standby', pg_is_in_recovery(),
   'read_only', current_setting('default_transaction_read_only')::bool,
+  'super', (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
   'may', (SELECT rolsuper OR (rolcreatedb AND rolcreaterole) FROM pg_roles WHERE rolname = current_user),
   'roles', (SELECT json_object_agg(rolname, rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls)
     FROM pg_roles),

@@ -152,6 +152,7 @@ def answered(**more):
         "loaded": 200.0,
         "standby": False,
         "read_only": False,
+        "super": True,
         "may": True,
         "roles": {"postgres": True},
         "databases": {"postgres": {"owner": "postgres", "encoding": "UTF8"}},
@@ -414,7 +415,7 @@ def test_refused_on_a_host(changed, parts, expected):
             one(), {"standby": True}, None, "the server is a standby, which takes no writes; run", id="standby"
         ),
         pytest.param(
-            one(), {"read_only": True}, None, "the server takes no writes of postgres, for whom default_", id="read-only"
+            one(), {"read_only": True}, None, "the server takes no writes of postgres, for whom", id="read-only"
         ),
         pytest.param(one(), {"may": False}, None, "relstorage_postgres_login.user postgres may not make", id="rights"),
         pytest.param(
