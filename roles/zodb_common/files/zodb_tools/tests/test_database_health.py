@@ -61,7 +61,7 @@ def test_a_database_in_use(postgresql, made, database):
         r"disk_free=[\d.]+%;0:;0:;0;100\n",
         result.stdout,
     ), result.stdout
-    assert postgresql.PASSWORD not in result.stdout
+    assert postgresql.QUOTED not in result.stdout
 
 
 def test_json_has_the_same_keys_as_for_zeo(postgresql, made, serve, settings):

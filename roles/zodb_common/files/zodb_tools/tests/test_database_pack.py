@@ -98,7 +98,7 @@ def test_garbage_goes_the_rest_stays_and_a_report_says_so(postgresql, made, mail
     assert f"Data:         database {name} on {postgresql.label}" in lines
     assert "Objects:      53 before, 3 after; PostgreSQL fills the room of those that went anew" in lines
     assert "Data.fs" not in message.get_content()
-    assert postgresql.PASSWORD not in message.get_content() + json.dumps(found)
+    assert postgresql.QUOTED not in message.get_content() + json.dumps(found)
 
 
 def test_days_are_kept_and_trials_remove_nothing(postgresql, made):
