@@ -469,7 +469,7 @@ def refused(stage, words):
     """Run every case; return what each was told, by its name, and what there was before and after."""
     found = types.SimpleNamespace(before=state(stage, "site", *DATABASES), told={})
     cases = {
-        "entries": ({}, [{"name": name, "password": ODD, **LOCAL, **keys} for name, (keys, *_) in ENTRIES.items()])
+        "entries": ({}, [{"name": name, "password": ODD, **LOCAL, **keys} for name, (keys, *_more) in ENTRIES.items()])
     }
     for case, (login, keys, _sentence) in LOGINS.items():
         cases[case] = (login, [{"name": "new", **LOCAL, **keys}])
