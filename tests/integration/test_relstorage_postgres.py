@@ -516,10 +516,16 @@ def test_nothing_that_is_refused_changed_anything(refused):
 
 @pytest.fixture(scope="module")
 def removed(stage, deployed):
-    """Remove one storage with its data and one without, twice; meanwhile the user changes his password."""
+    """Remove one storage with its data and one without, twice; meanwhile the user changes his password.
+
+    And a stored procedure of his is as one that another release of RelStorage has left.
+    """
     site = {"name": "site", "state": "absent", "remove_data": True}
     old = {"name": "old", "dbname": stage.old.database, "user": PostgreSQL.ROLE, "state": "absent"}
     found = types.SimpleNamespace(before=stage.old.read())
+    procedures = "select oid::regprocedure from pg_proc where pronamespace = 'public'::regnamespace order by 1 limit 1"
+    procedure = stage.server.psql(procedures, database="shop")
+    stage.server.psql(f"comment on function {procedure} is 'of another release'", database="shop")
     found.runs = run(
         [stage.root.play([include([site, old], tasks_from="server")] * 2), plays(stage, password="another: \\one")[1]]
     )
@@ -539,5 +545,5 @@ def test_what_is_absent_keeps_its_database_unless_told_otherwise(stage, removed)
 
 
 def test_another_password_is_set_by_whoever_may_not_see_the_old_one(stage, removed):
-    assert changed(removed.runs[1]) == [LAY, ROLE, LAY_CLIENT]
+    assert changed(removed.runs[1]) == [LAY, ROLE, SCHEMA, LAY_CLIENT]  # which tells the renewed procedure too
     assert opened(stage.user, "shop", stage.account, "second") == ["first", "second", "shop"]
