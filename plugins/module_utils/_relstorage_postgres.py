@@ -170,7 +170,7 @@ def plan(storages: list[dict], settings: dict, host: dict, server: dict | None =
 def clients(storages: list[dict], settings: dict, passwords: dict[str, str]) -> list[dict]:
     """Return the entries of C(zodb_client_storages) for completed entries.
 
-    settings: server_host, inventory name of the server's host, empty for this one. passwords: by name of the entry.
+    settings: host is the inventory name of the server's host, empty for this one. passwords: by name of the entry.
     """
     settings = _tidied(settings)
     found = []

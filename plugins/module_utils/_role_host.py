@@ -23,8 +23,7 @@ READ, WRITE, ENTER = 4, 2, 1
 
 
 class Account:
-    """Who the server runs as, and what its permissions are: the role's user, or who runs the task if "
-    "that is not root."""
+    """Who a role's services run as, and what they may: the role's user, or who runs the task if that is not root."""
 
     def __init__(self, settings: dict, host: dict):
         self.root = host["host"]["euid"] == 0
