@@ -46,8 +46,8 @@ RETURN = r"""
 _value:
   description: >-
     C(version), C(folder) and C(unit) of the cluster (null for an existing server), whether it is C(there), C(up),
-    and has C(loaded) its files (null if it was not asked), C(shared_buffers), and C(adopted), databases
-    that were there before.
+    and has C(loaded) its files (null if it was not asked), C(shared_buffers), C(adopted), databases that were
+    there before, and C(members), what follows from the group of servers (null without one).
   type: dict
 """
 

@@ -5,7 +5,8 @@
 
 Pure functions, no Ansible. Entries are typed and carry the defaults of the argument spec; a key without a value is
 null. settings is what the role's other variables say, by their names without C(relstorage_postgres_), and beside them
-releases and pins (of _virtualenv.describe()), and client (whether clients' files are laid too, false if absent).
+releases and pins (of _virtualenv.describe()), client (whether clients' files are laid too, false if absent), and rejoin
+(whether a server that was the primary may be made a standby).
 host is the result of M(pyams.zodb.zodb_host_info) for questions(), server what the query of _relstorage_postgres_server
 answered, null as long as there is none to ask.
 """
@@ -17,7 +18,13 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from ansible_collections.pyams.zodb.plugins.module_utils import _identity, _relstorage_postgres_host, _role, _storage
+from ansible_collections.pyams.zodb.plugins.module_utils import (
+    _identity,
+    _relstorage_postgres_host,
+    _relstorage_postgres_members,
+    _role,
+    _storage,
+)
 from ansible_collections.pyams.zodb.plugins.module_utils._zeo_values import (
     above,
     show,
@@ -40,14 +47,6 @@ SOCKETS = "/var/run/postgresql"  # the folder of Debian's
 PACK_EXPECTED_DAYS = 9
 CERTIFICATE_DAYS, RENEW_DAYS = 825, 30  # of the certificate that the role makes
 SHORTEST_PASSWORD = 12  # a shorter one that is also a name turns Ansible's results into asterisks
-# Of clients over a network: what let them come back by themselves after every cut, see the README of zodb_client.
-_TIMEOUTS = {
-    "connect_timeout": 2,
-    "keepalives_idle": 2,
-    "keepalives_interval": 1,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 4000,
-}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")  # of a database or a role, which takes 63 bytes
 _TEMPLATES = ("postgres", "template0", "template1")
 # Settings that the role writes because it must know them.
@@ -82,6 +81,8 @@ def questions(entries: list[dict], settings: dict) -> dict:
     paths += [path for path in (settings["tls_cert"], settings["tls_key"], settings["login"]["passfile"]) if path]
     paths += [storage["passfile"] for storage in storages]
     listens = []
+    if settings["members"]:
+        paths.append(_relstorage_postgres_members.passfile(settings))
     if settings["server"] == "install":
         paths += _relstorage_postgres_host.cluster_files(settings)
         listens = [f"{LOOPBACK}:{settings['port']}"]
@@ -143,7 +144,8 @@ def plan(storages: list[dict], settings: dict, host: dict, server: dict | None =
     administrator reaches the server: account, of this host, null for who runs the tasks; user; params, as libpq names
     them); tls (cert and key of the server, null without; identities, folders and files of one that the role makes, see
     _identity.py); shared_buffers; loaded (whether the server knows the newest of its files, null without it); adopted
-    (databases that the role did not make).
+    (databases that the role did not make); members (null without a group, else what _relstorage_postgres_members.plan()
+    says), slot_size, networks (of the other members).
     """
     settings = _tidied(settings)
     install = settings["server"] == "install"
@@ -164,6 +166,9 @@ def plan(storages: list[dict], settings: dict, host: dict, server: dict | None =
         "shared_buffers": _relstorage_postgres_host.shared_buffers(settings, host),
         "loaded": server["loaded"] > newest if server else None,
         "adopted": _relstorage_postgres_host.adopted(storages, host, server) if server else [],
+        "members": _relstorage_postgres_members.plan(settings),
+        "slot_size": _relstorage_postgres_host.size(settings["slot_size"]),
+        "networks": [_network(member["address"]) for member in _relstorage_postgres_members.others(settings)],
     }
 
 
@@ -176,9 +181,9 @@ def clients(storages: list[dict], settings: dict, passwords: dict[str, str]) -> 
     found = []
     for storage in storages:
         wishes = storage["client"]
-        host = client_host(storage, settings)
+        hosts = client_hosts(storage, settings)
         postgresql = {
-            "host": [host],
+            "host": hosts,
             "port": client_port(storage, settings),
             "dbname": storage["dbname"],
             "user": storage["user"],
@@ -191,9 +196,11 @@ def clients(storages: list[dict], settings: dict, passwords: dict[str, str]) -> 
             "pack_gc": storage["pack"]["gc"],
             "name": storage["name"],
         }
-        if not loopback(host):
+        if not all(map(loopback, hosts)):
             known_by = settings["tls_ca"] or anchor(settings)
-            postgresql.update(_TIMEOUTS, sslmode="verify-full", sslrootcert=known_by)
+            postgresql.update(_relstorage_postgres_members.TIMEOUTS, sslmode="verify-full", sslrootcert=known_by)
+        if len(hosts) > 1:
+            postgresql["target_session_attrs"] = "read-write"
         found.append(
             {
                 "name": storage["name"],
@@ -206,10 +213,12 @@ def clients(storages: list[dict], settings: dict, passwords: dict[str, str]) -> 
     return found
 
 
-def client_host(storage: dict, settings: dict) -> str:
-    """Return the server as an application's host reaches it."""
+def client_hosts(storage: dict, settings: dict) -> list[str]:
+    """Return the server, or the members of its group, as an application's host reaches them."""
+    if settings["members"] and not storage["client"]["host"]:
+        return [member["address"] for member in settings["members"]]
     there = settings["login"]["host"] if settings["server"] == "existing" else settings["host"]
-    return storage["client"]["host"] or there or LOOPBACK
+    return [storage["client"]["host"] or there or LOOPBACK]
 
 
 def client_port(storage: dict, settings: dict) -> int:
@@ -224,7 +233,9 @@ def managed(settings: dict) -> bool:
 
 
 def anchor(settings: dict) -> str:
-    """Return the path, on an application host, of what it knows a server's own certificate by."""
+    """Return the path, on an application host, of what it knows a server's own certificate by, or those of a group."""
+    if settings["members"]:
+        return f"{settings['config_dir']}/tls/postgres-{settings['members'][0]['host']}.members.crt"
     return f"{settings['config_dir']}/tls/postgres-{settings['host'] or 'localhost'}.anchor.crt"
 
 
@@ -239,7 +250,8 @@ def _port(settings: dict) -> int:
 
 def _tidied(settings: dict) -> dict:
     folders = {name: tidy(str(settings[name])) for name in FOLDERS}
-    return {**settings, **folders, "wheelhouse": settings.get("wheelhouse") or None}
+    members = [{**member, "address": member["address"] or member["host"]} for member in settings["members"]]
+    return {**settings, **folders, "members": members, "wheelhouse": settings.get("wheelhouse") or None}
 
 
 def _completed(entry: dict, settings: dict) -> dict:
@@ -312,7 +324,12 @@ def _tls(storages: list[dict], settings: dict, host: dict) -> dict:
         host,
         settings,
         name=f"postgres-{settings['cluster']}",
-        wanted=[settings["inventory_hostname"], *settings["listen"], *(one["client"]["host"] for one in storages)],
+        wanted=[
+            settings["inventory_hostname"],
+            *settings["listen"],
+            *(one["client"]["host"] for one in storages),
+            *(member["address"] for member in settings["members"] if member["host"] == settings["inventory_hostname"]),
+        ],
         further=[host["host"]["hostname"], host["host"]["fqdn"]],
         usages=["serverAuth"],
         group="postgres",  # which takes a key of root's that its group can read
@@ -345,6 +362,7 @@ def _login(settings: dict, root: bool) -> dict:
 
 def _settings_rules(settings: dict) -> Iterator[str]:
     yield from _role.settings_rules(ROLE, FOLDERS, ("user", "group", "client_group"), settings)
+    yield from _relstorage_postgres_members.rules(settings)
     if settings["client_user"] and wrong_account(settings["client_user"]):
         yield f"{ROLE}_client_user {wrong_account(settings['client_user'])}"
     if settings["server"] == "install":
@@ -429,8 +447,8 @@ def _entry_rules(storage: dict, before: list[dict], settings: dict) -> Iterator[
             )
     if storage["dbname"] in _TEMPLATES:
         yield f"dbname {storage['dbname']} is PostgreSQL's own database; choose another."
-    if storage["user"] == "postgres" or storage["user"].startswith("pg_"):
-        yield f"user {storage['user']} is PostgreSQL's own role; choose another."
+    if storage["user"] in ("postgres", _relstorage_postgres_members.ACCOUNT) or storage["user"].startswith("pg_"):
+        yield f"user {storage['user']} is a role of the server's own; choose another."
     if storage["remove_data"] and storage["state"] != "absent":
         yield "remove_data true contradicts state present; say state: absent, or leave remove_data out."
     if storage["state"] == "absent":
@@ -506,9 +524,9 @@ def _client_rules(storage: dict, settings: dict) -> Iterator[str]:
             yield f"client.{name} {client[name]} is too small to work with; write a number above 0."
     if not settings.get("client"):
         return
-    host = client_host(storage, settings)
-    if not loopback(host) and not settings["tls_ca"] and not managed(settings):
+    far = [host for host in client_hosts(storage, settings) if not loopback(host)]
+    if far and not settings["tls_ca"] and not managed(settings):
         yield (
-            f"client.host {host} is reached over a network, and {ROLE}_tls_ca is empty, by which clients know the "
+            f"client.host {far[0]} is reached over a network, and {ROLE}_tls_ca is empty, by which clients know the "
             "server; name that certificate."
         )

@@ -80,10 +80,15 @@ def chosen_version(settings: dict, host: dict) -> str | None:
     return settings["version"] or (there[0] if len(there) == 1 else None if there else DEBIAN.get(platform))
 
 
+def size(text: str) -> str:
+    """Return a size as PostgreSQL takes it."""
+    return text.replace(" ", "").upper().replace("KB", "kB")
+
+
 def shared_buffers(settings: dict, host: dict) -> str:
     """Return shared_buffers as PostgreSQL takes it: as given, else a quarter of the memory."""
     if settings["shared_buffers"]:
-        return settings["shared_buffers"].replace(" ", "").upper().replace("KB", "kB")
+        return size(settings["shared_buffers"])
     quarter = host["host"]["memory"] // 4 // MB
     return f"{min(max(quarter, SMALLEST_BUFFERS), LARGEST_BUFFERS)}MB"
 
@@ -109,7 +114,8 @@ def refusals(
         found += _server_rules(settings, host, server)
     for where, storage in sound:
         rules = [*_history_rules(storage, host), *_laid_rules(storage, settings, host)]
-        if storage["state"] == "present" and server is not None:
+        # Of a standby, its primary was asked.
+        if storage["state"] == "present" and server is not None and not server["standby"]:
             rules += _database_rules(storage, host, server)
             rules += _tables_rules(storage, tables.get(storage["dbname"], {}))
         found += [where + sentence for sentence in rules]
@@ -199,9 +205,9 @@ def _server_rules(settings: dict, host: dict, server: dict) -> Iterator[str]:
     if server["version"] < OLDEST:
         version = f"{server['version'] // 10000}.{server['version'] // 100 % 100}"
         yield f"the server is PostgreSQL {version}, and RelStorage takes 10 or newer; upgrade it."
-    if server["standby"]:
+    if server["standby"] and not settings["members"]:
         yield "the server is a standby, which takes no writes; run the role where its primary is."
-    elif server["read_only"]:
+    elif server["read_only"] and not server["standby"]:
         yield (
             f"the server takes no writes of {settings['login']['user']}, for whom default_transaction_read_only is on; "
             "set it to off."

@@ -53,12 +53,12 @@ def wait_for(condition, what, seconds=30):
 class Client:
     """Processes of an application's user on a host, a new one for each call; a storage is its folder in /etc/zodb."""
 
-    def __init__(self, host, user="pyams", folder="/etc/zodb"):
-        self.host, self.user, self.folder = host, user, folder
+    def __init__(self, host, user="pyams", folder="/etc/zodb", file="zodb.conf"):
+        self.host, self.user, self.folder, self.file = host, user, folder, file
 
     def command(self, storage, *arguments, through="zodb"):
         """Return the command of one process as its user would type it."""
-        file = "zope.conf" if through == "zope" else "zodb.conf"
+        file = "zope.conf" if through == "zope" else self.file
         process = [
             PYTHON,
             SCRIPT,

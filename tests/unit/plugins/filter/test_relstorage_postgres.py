@@ -49,6 +49,10 @@ SETTINGS = {
     "tls_ca": "",
     "login": LOGIN,
     "host": "",
+    "members": [],
+    "synchronous": False,
+    "slot_size": "10GB",
+    "rejoin": False,
     "inventory_hostname": "db",
     "check_mode": False,
     "now": "20261127120000000000",
@@ -232,7 +236,7 @@ def test_what_a_client_gets(written, changed, expected):
         pytest.param(one(user="o'brien"), {}, "user o'brien would have to be quoted wherever roles", id="role's quote"),
         pytest.param(one(dbname="template1"), {}, "dbname template1 is PostgreSQL's own database; choose", id="own db"),
         pytest.param(
-            one(user="postgres"), {}, "user postgres is PostgreSQL's own role; choose another.", id="own role"
+            one(user="postgres"), {}, "user postgres is a role of the server's own; choose another.", id="own role"
         ),
         pytest.param(
             [*one(), {"name": "blog", "dbname": "site", "user": "blog"}],

@@ -182,10 +182,17 @@ def test_a_standby_and_its_primary(own, database):
         own.psql("grant pg_monitor to zodb")
         (primary,) = health(file, "--storage", "primary", code=0)
         assert primary["standbys"][0]["state"] == "streaming"
-        sentence = f"the server on {standby.label} is a standby, which is read-only; "
+        sentence = f"the server on {standby.label} is a standby, which "
         packed, prepared = (called(f"zodb-{job}", "--storage", "standby", file) for job in ("pack", "schema"))
-        assert (packed.returncode, packed.stderr) == (1, f"zodb-pack: standby: {sentence}nothing was packed\n")
-        assert (prepared.returncode, prepared.stderr) == (1, f"zodb-schema: standby: {sentence}prepare its primary\n")
+        assert (packed.returncode, packed.stderr) == (0, f"zodb-pack: standby: {sentence}gets what its primary packs\n")
+        assert (prepared.returncode, prepared.stderr) == (
+            1,
+            f"zodb-schema: standby: {sentence}is read-only; prepare its primary\n",
+        )
+        own.psql("select pg_create_physical_replication_slot('away')")
+        (kept,) = health(file, "--storage", "primary", code=1)
+        assert kept["problems"] == ["no standby is connected to the slot away, which keeps the log for it"]
+        own.psql("select pg_drop_replication_slot('away')")
         own.stop()
         (alone,) = health(file, "--storage", "standby", code=0)
         assert alone["lag"] > 0

@@ -8,6 +8,7 @@ Failure
 ├── Misconfigured   the settings, or the command line
 ├── Refused         what is there must not be touched
 ├── Locked          another job holds the lock of the storage
+├── NothingToDo     that is another's job
 ├── NoSpace         the disk could not hold the copy that a pack writes
 └── NotListening    no server there; while one starts, worth another try
 """
@@ -28,6 +29,10 @@ class Refused(Failure):
 
 
 class Locked(Failure):
+    pass
+
+
+class NothingToDo(Failure):
     pass
 
 

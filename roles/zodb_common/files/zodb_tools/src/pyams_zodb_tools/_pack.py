@@ -15,7 +15,8 @@ For databases, --prepack does the first stage of RelStorage's pack alone: it fin
 --dry-run writes nothing into the database: it looks whether a pack would begin. Neither is recorded or mailed.
 
 Exit status, of several storages the first of this list: 2 wrong usage or configuration, 1 a pack failed, 4 not enough
-disk, 3 another job holds the lock, 5 packed but a report could not be sent, 0 packed.
+disk, 3 another job holds the lock, 5 packed but a report could not be sent, 0 packed, or the server is a standby, whose
+primary packs.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ import sys
 import time
 
 from pyams_zodb_tools import _kinds, _settings
-from pyams_zodb_tools._errors import Failure, Locked, Misconfigured, NoSpace, reason
+from pyams_zodb_tools._errors import Failure, Locked, Misconfigured, NoSpace, NothingToDo, reason
 from pyams_zodb_tools._text import human
 
-_STATUS = {Misconfigured: 2, NoSpace: 4, Locked: 3}
+_STATUS = {Misconfigured: 2, NoSpace: 4, Locked: 3, NothingToDo: 0}
 _PRECEDENCE = (2, 1, 4, 3, 5, 0)
 _SMTP_TIMEOUT = 60  # seconds
 
@@ -92,6 +93,9 @@ def pack(kind: _kinds.Kind) -> int:
     try:
         with held(storage.path):
             kind.pack(record)
+    except NothingToDo as failure:
+        _say(f"{storage.name}: {failure}")
+        return 0
     except Failure as failure:
         status = _STATUS.get(type(failure), 1)
         record.update(outcome=_OUTCOMES.get(status), error=str(failure))

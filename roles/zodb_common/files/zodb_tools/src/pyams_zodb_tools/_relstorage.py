@@ -26,7 +26,7 @@ from relstorage.options import Options
 from relstorage.storage import RelStorage
 
 from pyams_zodb_tools import _catalog, _kinds, _zconfig
-from pyams_zodb_tools._errors import Failure, Locked, Misconfigured, NoSpace, NotListening, Refused, reason
+from pyams_zodb_tools._errors import Failure, Locked, Misconfigured, NoSpace, NothingToDo, NotListening, Refused, reason
 from pyams_zodb_tools._text import human
 
 _NAME = "pyams.zodb"  # of our sessions, in pg_stat_activity
@@ -76,6 +76,9 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS
 ORDER BY xact_start LIMIT 1
 """
 # state and replay_lag are null for those who may not see them.
+_SLOTS = """
+SELECT slot_name FROM pg_replication_slots WHERE NOT active AND NOT pg_is_in_recovery() ORDER BY slot_name
+"""
 _STANDBYS = """
 SELECT application_name, state, extract(epoch FROM replay_lag)::float FROM pg_stat_replication ORDER BY application_name
 """
@@ -227,6 +230,8 @@ class Database(_kinds.Kind):
             found["transaction"] = cursor.fetchone()
             cursor.execute(_STANDBYS)
             found["standbys"] = cursor.fetchall()
+            cursor.execute(_SLOTS)
+            found["slots"] = [slot for (slot,) in cursor.fetchall()]
             return found, _catalog.read(adapter, cursor)
 
     def look(self, finding) -> None:
@@ -289,6 +294,8 @@ class Database(_kinds.Kind):
             facts["standbys"].append({"name": name, "state": state, "lag": lag})
             if (lag or 0) > _BEHIND:
                 finding.problem(_kinds.WARNING, f"the standby {name} is {lag:.0f} s behind")
+        for slot in found["slots"]:
+            finding.problem(_kinds.WARNING, f"no standby is connected to the slot {slot}, which keeps the log for it")
 
     def presented(self) -> tuple[str, bytes] | None:
         return None  # libpq does not show it
@@ -387,7 +394,7 @@ class Database(_kinds.Kind):
         if self.section.read_only:  # which keeps RelStorage from no pack
             raise Failure(f"the storage {self.storage.name!r} is read-only; nothing was packed")
         if catalog.standby:
-            raise Failure(f"the server on {self.where} is a standby, which is read-only; nothing was packed")
+            raise NothingToDo(f"the server on {self.where} is a standby, which gets what its primary packs")
         if catalog.fenced:
             raise Failure(f"the database {catalog.database} is read-only, its site has moved; nothing was packed")
         if catalog.foreign:
