@@ -130,10 +130,10 @@ def turn(settings: dict, answers: dict[str, dict]) -> dict:
     if mine["there"] and mine["standby"]:
         # One that has followed the wrong primary finds no way to the right one.
         return be("rewind" if settings["rejoin"] and primary and not mine["streaming"] else "standby")
-    if mine["up"] and not primary:
-        return be("primary")
     if mine["started"] and settings["rejoin"]:
         return be("rewind") if primary else refuse("no other member is the primary; promote one first.")
+    if mine["up"] and not primary:
+        return be("primary")
     if mine["up"]:
         return refuse(f"{me} and {primary} both take writes; {_rejoin('the one that should not')}.")
     if mine["started"]:
