@@ -179,6 +179,40 @@ def test_what_is_not_relstorages_is_refused_and_left(empty):
     assert said("zodb-schema", file, code=2) == f"site: {name}:1: is not a <relstorage> with <sqlite3>"
 
 
+def test_numbers_of_objects_are_not_given_twice(site):
+    """Without its file, as a copy of the database alone; with one that a power cut left behind; with a broken one."""
+    file = site.settings()
+    numbers = site.data / "oids.sqlite3"
+
+    def add():
+        with site.open() as opened, opened.transaction() as connection:
+            connection.root()["new"] = persistent.mapping.PersistentMapping(text="new")
+
+    assert said("zodb-schema", file) == "site: unchanged"
+    early = numbers.read_bytes()
+    with site.open() as opened, opened.transaction() as connection:
+        connection.root()["more"] = [persistent.mapping.PersistentMapping(n=n) for n in range(100)]
+    for behind in None, early:
+        numbers.write_bytes(behind) if behind else numbers.unlink()
+        assert "oids.sqlite3 is behind the database, so that new objects would get" in said("zodb-health", file, code=2)
+        if not behind:
+            with pytest.raises(ValueError, match="A different object already has the same oid"):
+                add()
+        assert said("zodb-schema", "--check", file) == "site: would be renewed (oids.sqlite3)"
+        assert said("zodb-schema", file) == "site: renewed (oids.sqlite3)"
+        assert said("zodb-schema", file) == "site: unchanged"
+        assert said("zodb-health", file).startswith("OK ")
+        add()
+    with site.open() as opened, opened.transaction() as connection:
+        assert [found["n"] for found in connection.root()["more"]] == list(range(100))
+    numbers.write_bytes(b"torn" * 3000)
+    sentence = (
+        f"{numbers} cannot be read: file is not a database; stop the application, remove it, and run the role again"
+    )
+    assert said("zodb-schema", file, code=1) == f"site: {sentence}"
+    assert sentence in said("zodb-health", file, code=2)
+
+
 def test_garbage_goes_the_rest_stays_and_a_report_says_so(site, mailbox):
     box = mailbox()
     file = site.settings(server=box.name, report=["admin@example.org"])
