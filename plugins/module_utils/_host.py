@@ -20,6 +20,7 @@ import struct
 import sys
 import threading
 import time
+import urllib.parse
 
 LOOPBACK = "127.0.0.1"
 
@@ -141,6 +142,23 @@ def os_release(text):
     return {key.strip(): value.strip().strip("\"'") for key, value in pairs}
 
 
+def mount_type(text, path):
+    """Return the type of the file system that a path lies on, by a /proc/PID/mountinfo; None if none is mounted there.
+
+    By the place and not by the number of the device, which is another one to stat() on overlayfs and btrfs.
+    """
+    found = ("", None)
+    for line in text.splitlines():  # "36 35 98:0 /root /mount\\040point rw,noatime master:1 - ext3 /dev/root rw"
+        fields, _dash, about = line.partition(" - ")
+        if not about:
+            continue
+        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields.split()[4])
+        above = path == point or path.startswith(point.rstrip("/") + "/")
+        if above and len(point) >= len(found[0]):  # what is mounted over another comes after it
+            found = (point, about.split()[0])
+    return found[1]
+
+
 def program(command, name):
     """Return what a process runs: its program, and the script if the program is an interpreter.
 
@@ -190,6 +208,34 @@ def free(path):
     except OSError:
         return None
     return status.f_bavail * status.f_frsize
+
+
+def file_system(path):
+    """Return the type of that file system, such as ext4 or nfs4, None if it cannot be told."""
+    return mount_type(text("/proc/self/mountinfo"), _there(path))
+
+
+def sqlite_database(path):
+    """Return tables, blobs, error and pids of a SQLite database: the names of its tables, whether RelStorage has blobs
+    in one of them, in place of both why they cannot be read, and the processes that have it open.
+
+    Makes nothing. While nobody has the database open, there is no log of what is not in its file yet, and to look for
+    one would make it.
+    """
+    answer = {"tables": None, "blobs": None, "error": None, "pids": lockers([path, path + "-shm"])}
+    how = "mode=ro" if os.path.exists(path + "-wal") else "mode=ro&immutable=1"
+    try:
+        import sqlite3  # which a minimal Python lacks
+    except ImportError:
+        return {**answer, "error": "the Python that runs the tasks has no sqlite3"}
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{urllib.parse.quote(path)}?{how}", uri=True)) as database:
+            tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
+            tables = [name for (name,) in tables]
+            blobs = "blob_chunk" in tables and database.execute("SELECT 1 FROM blob_chunk LIMIT 1").fetchone()
+    except sqlite3.Error as error:
+        return {**answer, "error": str(error)}
+    return {**answer, "tables": tables, "blobs": bool(blobs)}
 
 
 def device(path):

@@ -30,9 +30,7 @@ from ansible_collections.pyams.zodb.plugins.module_utils._zeo_values import (
     show,
     tidy,
     wrong_account,
-    wrong_calendar,
     wrong_host_name,
-    wrong_mail,
     wrong_name,
     wrong_path,
     wrong_size,
@@ -43,8 +41,6 @@ ROLE = "relstorage_postgres"
 FOLDERS = ("config_dir", "data_dir", "cache_dir", "venv_dir")
 LOOPBACK = "127.0.0.1"
 SOCKETS = "/var/run/postgresql"  # the folder of Debian's
-# A pack that is scheduled weekly is missed when this much has gone by: one turn, and two days for a host that was off.
-PACK_EXPECTED_DAYS = 9
 CERTIFICATE_DAYS, RENEW_DAYS = 825, 30  # of the certificate that the role makes
 SHORTEST_PASSWORD = 12  # a shorter one that is also a name turns Ansible's results into asterisks
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")  # of a database or a role, which takes 63 bytes
@@ -271,7 +267,7 @@ def _completed(entry: dict, settings: dict) -> dict:
         unit=f"pack-relstorage-{name}.timer",
         units=[f"pack-relstorage-{name}.timer", f"pack-relstorage-{name}.service"],
         networks=[_network(network) for network in storage["clients"]],
-        pack_expected_days=PACK_EXPECTED_DAYS if storage["pack"]["enabled"] else 0,
+        pack_expected_days=_role.PACK_EXPECTED_DAYS if storage["pack"]["enabled"] else 0,
     )
     try:
         storage["asked"] = _asked(storage, settings)
@@ -461,12 +457,7 @@ def _entry_rules(storage: dict, before: list[dict], settings: dict) -> Iterator[
     if wrong_title(storage["title"]) and storage["title"] != name:
         yield f"title {wrong_title(storage['title'])}"
     yield from _client_network_rules(storage, settings)
-    yield from _pack_rules(storage["pack"])
-    if storage["pack"]["enabled"] and not storage["pack"]["gc"] and not storage["keep_history"]:
-        yield (
-            "pack.gc false leaves a pack nothing to do where no history is kept; set pack.enabled to false, or "
-            "pack.gc to true."
-        )
+    yield from _role.pack_rules(storage["pack"], storage["keep_history"])
     yield from _client_rules(storage, settings)
 
 
@@ -495,18 +486,6 @@ def _client_network_rules(storage: dict, settings: dict) -> Iterator[str]:
             f"clients {storage['clients'][0]} could not reach a server that listens on "
             f"{', '.join(settings['listen'])}; add an address to {ROLE}_listen."
         )
-
-
-def _pack_rules(pack: dict) -> Iterator[str]:
-    if pack["days"] < 0:
-        yield f"pack.days {pack['days']} would keep what is yet to come; write 0 to keep no history, or more."
-    if pack["batch_timeout"] < 1:
-        yield f"pack.batch_timeout {pack['batch_timeout']} is no time in seconds; write a number above 0."
-    if wrong_calendar(pack["schedule"]):
-        yield f"pack.schedule {wrong_calendar(pack['schedule'])}"
-    for number, mail in enumerate(pack["report"]):
-        if wrong_mail(mail):
-            yield f"pack.report[{number}] {wrong_mail(mail)}"
 
 
 def _client_rules(storage: dict, settings: dict) -> Iterator[str]:

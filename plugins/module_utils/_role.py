@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, pyams.zodb contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Private to pyams.zodb: what is wrong with the variables that every role has which makes a virtualenv. Pure functions.
+"""Private to pyams.zodb: what is wrong with the variables that several roles have. Pure functions.
 
 role: the role's name, which its variables begin with. settings: what these say, by their names without it.
 """
@@ -17,12 +17,15 @@ from ansible_collections.pyams.zodb.plugins.module_utils._zeo_values import (
     listed,
     show,
     wrong_account,
+    wrong_calendar,
     wrong_folder,
     wrong_mail,
     wrong_path,
 )
 
 CLEANED = ("cache_dir", "venv_dir")  # where old things are deleted
+# A pack that is scheduled weekly is missed when this much has gone by: one turn, and two days for a host that was off.
+PACK_EXPECTED_DAYS = 9
 
 
 def settings_rules(role: str, folders: tuple[str, ...], accounts: tuple[str, ...], settings: dict) -> Iterator[str]:
@@ -48,7 +51,7 @@ def settings_rules(role: str, folders: tuple[str, ...], accounts: tuple[str, ...
         wrong = wrong_account(settings[name])
         if wrong:
             yield f"{role}_{name} {wrong}"
-    if settings["user"] == "root":
+    if settings.get("user") == "root":
         yield (
             f"{role}_user root would give whoever reaches a server the whole host; name an account of its own, "
             "such as zodb."
@@ -77,6 +80,24 @@ def settings_rules(role: str, folders: tuple[str, ...], accounts: tuple[str, ...
         wrong = wrong_mail(settings["mail_sender"])
         if wrong:
             yield f"{role}_mail_sender {wrong}"
+
+
+def pack_rules(pack: dict, keep_history: bool) -> Iterator[str]:
+    """Yield a sentence for everything that is wrong with the pack of an entry that is a storage of RelStorage."""
+    if pack["days"] < 0:
+        yield f"pack.days {pack['days']} would keep what is yet to come; write 0 to keep no history, or more."
+    if pack["batch_timeout"] < 1:
+        yield f"pack.batch_timeout {pack['batch_timeout']} is no time in seconds; write a number above 0."
+    if wrong_calendar(pack["schedule"]):
+        yield f"pack.schedule {wrong_calendar(pack['schedule'])}"
+    for number, mail in enumerate(pack["report"]):
+        if wrong_mail(mail):
+            yield f"pack.report[{number}] {wrong_mail(mail)}"
+    if pack["enabled"] and not pack["gc"] and not keep_history:
+        yield (
+            "pack.gc false leaves a pack nothing to do where no history is kept; set pack.enabled to false, or "
+            "pack.gc to true."
+        )
 
 
 def _wrong_package(package: str) -> str | None:

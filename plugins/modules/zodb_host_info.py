@@ -83,6 +83,11 @@ options:
     type: list
     elements: path
     default: []
+  sqlite_databases:
+    description: Files of SQLite databases.
+    type: list
+    elements: path
+    default: []
   certificates:
     description: TLS certificates in PEM files. Of a file with several, the first is meant.
     type: list
@@ -262,7 +267,7 @@ python:
       returned: always
       type: bool
 paths:
-  description: By path, what is there. All keys are null but C(exists) and C(free) if nothing is.
+  description: By path, what is there. All keys are null but C(exists), C(free) and C(file_system) if nothing is.
   returned: always
   type: dict
   contains:
@@ -319,6 +324,11 @@ paths:
       returned: always
       type: int
       sample: 41943040000
+    file_system:
+      description: Type of that file system, null if it cannot be told.
+      returned: always
+      type: str
+      sample: ext4
 folders:
   description: By path, the sorted names of everything in the folder; null if there is no such folder.
   returned: always
@@ -457,6 +467,36 @@ file_storages:
       description: Why it cannot be read, else null.
       returned: always
       type: str
+sqlite_databases:
+  description: By path, what is known of each SQLite database.
+  returned: always
+  type: dict
+  contains:
+    exists:
+      description: Whether the file is there.
+      returned: always
+      type: bool
+    tables:
+      description: Names of its tables, sorted; null if it is not there or cannot be read.
+      returned: always
+      type: list
+      elements: str
+      sample: [blob_chunk, object_state]
+    blobs:
+      description: Whether RelStorage has blobs in it; null likewise.
+      returned: always
+      type: bool
+    error:
+      description: Why it cannot be read, else null.
+      returned: always
+      type: str
+      sample: file is not a database
+    pids:
+      description: Processes that have it open, as far as they can be seen.
+      returned: always
+      type: list
+      elements: int
+      sample: [4711]
 certificates:
   description: By path of the certificate, what is known of each.
   returned: always
@@ -563,6 +603,7 @@ ARGUMENTS = {
     "listens": {"type": "list", "elements": "str", "default": []},
     "services": {"type": "list", "elements": "dict", "default": [], "options": SERVICE},
     "file_storages": {"type": "list", "elements": "path", "default": []},
+    "sqlite_databases": {"type": "list", "elements": "path", "default": []},
     "certificates": {"type": "list", "elements": "dict", "default": [], "options": CERTIFICATE},
     "wheelhouse": {"type": "path"},
     "read": {"type": "list", "elements": "path", "default": []},
@@ -597,6 +638,7 @@ class Host:
             "listens": self.listens(params["listens"]),
             "services": self.services(params["services"]),
             "file_storages": {path: self.file_storage(path) for path in params["file_storages"]},
+            "sqlite_databases": {path: self.sqlite_database(path) for path in params["sqlite_databases"]},
             "certificates": {entry["cert"]: _certificate.look(**entry) for entry in params["certificates"]},
             "wheelhouse": self.wheelhouse(params["wheelhouse"]) if params["wheelhouse"] else None,
             "read": {path: self.read(path) for path in params["read"]},
@@ -642,7 +684,7 @@ class Host:
 
     def path(self, path):
         answer = dict.fromkeys(("type", "owner", "group", "uid", "gid", "mode", "size", "mtime", "target"))
-        answer.update(exists=False, free=_host.free(path))
+        answer.update(exists=False, free=_host.free(path), file_system=_host.file_system(path))
         try:
             status = os.lstat(path)
             target = os.readlink(path) if stat.S_ISLNK(status.st_mode) else None
@@ -757,6 +799,11 @@ class Host:
         answer["locked"], pid = _host.lock_holder(path + ".lock")
         answer.update((f"lock_{key}", value) for key, value in _host.process(pid).items())
         return answer
+
+    def sqlite_database(self, path):
+        if not os.path.exists(path):
+            return {"exists": False, "tables": None, "blobs": None, "error": None, "pids": []}
+        return {"exists": True, **_host.sqlite_database(path)}
 
     def folder(self, path):
         try:

@@ -78,6 +78,7 @@ def test_every_answer_has_the_documented_keys(folder):
         "listens": ["127.0.0.1:1"],
         "services": [{"unit": "dbus.service", "files": ["/etc/passwd"]}, {"unit": "x", "zdaemon": ["/bin/true"]}],
         "file_storages": ["/etc/passwd"],
+        "sqlite_databases": ["/etc/passwd"],
         "certificates": [{"cert": "/etc/ssl/certs/ca-certificates.crt"}],
         "folders": ["/etc"],
         "wheelhouse": "/etc",
@@ -91,13 +92,14 @@ def test_every_answer_has_the_documented_keys(folder):
         "listens": ["no-such", "/no/such"],
         "services": [{"unit": "no-such.service", "files": ["/no/such"]}, {"unit": "x", "zdaemon": ["/no/such"]}],
         "file_storages": ["/no/such"],
+        "sqlite_databases": ["/no/such"],
         "certificates": [{"cert": "/no/such", "key": "/no/such", "ca": "/no/such"}],
         "folders": ["/no/such"],
         "wheelhouse": "/no/such",
         "read": ["/no/such"],
     }
     documented = yaml.safe_load(zodb_host_info.RETURN)
-    by_name = {"users", "groups", "paths", "listens", "services", "file_storages", "certificates"}
+    by_name = {"users", "groups", "paths", "listens", "services", "file_storages", "sqlite_databases", "certificates"}
     for result in ansible_tasks.run(folder, [task(**there), task(True, **absent), task()]):
         assert result.get("msg") is None
         assert result["changed"] is False

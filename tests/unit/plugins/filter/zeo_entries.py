@@ -84,7 +84,7 @@ def there(kind="file", owner="zodb", group="zodb", mode="0640", **more):
 def virgin(questions):
     """Return what zodb_host_info answers to questions on a Debian 12 with the account, and nothing else of ours."""
     nothing = dict.fromkeys(("type", "owner", "group", "uid", "gid", "mode", "size", "mtime", "target"))
-    nothing.update(exists=False, free=40_000 * MB)
+    nothing.update(exists=False, free=40_000 * MB, file_system="ext4")
     process = {"pid": None, "program": None, "unit": None}
     storage = {"exists": False, "magic": None, "size": None, "owner": None, "group": None, "error": None}
     storage.update(locked=False, lock_pid=None, lock_program=None, lock_unit=None)
@@ -116,6 +116,7 @@ def virgin(questions):
         "listens": {address: {"in_use": False, "error": None, **process} for address in questions["listens"]},
         "services": {},
         "file_storages": {path: dict(storage) for path in questions["file_storages"]},
+        "sqlite_databases": {},
         "certificates": {asked["cert"]: dict(certificate) for asked in questions["certificates"]},
         "wheelhouse": {"exists": True, "files": []} if questions["wheelhouse"] else None,
         "read": dict.fromkeys(questions["read"]),

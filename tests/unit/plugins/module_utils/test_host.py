@@ -9,6 +9,7 @@ import ipaddress
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -41,6 +42,12 @@ LOCKS = """\
 1: -> FLOCK  ADVISORY  WRITE 25446 00:52:1507435 0 EOF
 2: POSIX  ADVISORY  READ  813 fe:00:2294041 1073741826 1073742335
 3: OFDLCK ADVISORY  WRITE -1 fd:0a:7 0 EOF
+"""
+MOUNTS = """\
+22 1 254:1 / / rw,relatime - ext4 /dev/vda1 rw
+30 22 0:41 / /srv rw,noatime master:1 - nfs4 nas:/srv rw,vers=4.2
+31 22 0:52 / /mnt/my\\040disk rw - xfs /dev/vdb rw
+32 31 0:53 / /mnt/my\\040disk rw - tmpfs tmpfs rw
 """
 
 
@@ -296,3 +303,48 @@ def test_free_space_of_what_is_to_come(tmp_path):
         assert abs(_host.free(str(path)) - status.f_bavail * status.f_frsize) < 1e9
     assert _host.text(str(tmp_path / "not")) == ""
     assert _host.full_name()
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        pytest.param("/", "ext4", id="root"),
+        pytest.param("/srv", "nfs4", id="mounted there"),
+        pytest.param("/srv/zodb/site", "nfs4", id="below"),
+        pytest.param("/srv2", "ext4", id="a longer name beside it"),
+        pytest.param("/mnt/my disk/site", "tmpfs", id="a blank, and one over another"),
+    ],
+)
+def test_the_file_system_that_a_path_lies_on(path, expected):
+    assert _host.mount_type(MOUNTS, path) == expected
+
+
+def test_the_file_system_of_what_is_to_come():
+    (of_proc,) = {_host.file_system(path) for path in ("/proc", "/proc/not/there")}
+    assert of_proc == "proc"
+    assert _host.mount_type("", "/") is None
+
+
+def test_a_sqlite_database_is_read_and_nothing_is_made(tmp_path):
+    """Of one that nobody has open, then of one whose newest table stands in the log alone."""
+    path = tmp_path / "odd ?name.sqlite3"
+
+    def told(**about):
+        return {"tables": None, "blobs": None, "error": None, "pids": [], **about}
+
+    database = sqlite3.connect(path)
+    database.execute("PRAGMA journal_mode = wal")
+    database.execute("CREATE TABLE first (number INTEGER)")
+    database.close()
+    assert _host.sqlite_database(str(path)) == told(tables=["first"], blobs=False)
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+    database = sqlite3.connect(path)
+    database.execute("CREATE TABLE blob_chunk (number INTEGER)")
+    assert _host.sqlite_database(str(path)) == told(tables=["blob_chunk", "first"], blobs=False)
+    database.execute("INSERT INTO blob_chunk VALUES (1)")
+    database.commit()
+    assert _host.sqlite_database(str(path)) == told(tables=["blob_chunk", "first"], blobs=True)
+    database.close()
+    path.write_text("no database, and long enough to be read as one" * 100)
+    assert _host.sqlite_database(str(path)) == told(error="file is not a database")
+    assert _host.sqlite_database(str(tmp_path / "none")) == told(error="unable to open database file")

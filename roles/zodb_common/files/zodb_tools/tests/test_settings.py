@@ -100,7 +100,7 @@ def test_mail_server(server, address):
         pytest.param(
             'name = "pyams"\n',
             'name = "pyams"\nkind = "newt"\n',
-            "storages[0].kind 'newt' is neither zeo nor relstorage",
+            "storages[0].kind 'newt' is none of zeo, relstorage, sqlite",
             id="kind",
         ),
         pytest.param(

@@ -4,12 +4,13 @@
 
 """The commands zodb-checkconf, zodb-health, zodb-pack and zodb-schema; and RelStorage's section <mariadb>.
 
-They are for the storages of a ZEO server and, all but the first, for those of RelStorage in PostgreSQL. zodb-schema is
-for the latter alone.
+They are for the storages of a ZEO server and, all but the first, for those of RelStorage in PostgreSQL and SQLite.
+zodb-schema is for the latter two alone.
 
 The first is given ZConfig files, the others a TOML file that the role renders beside them. Its keys:
 
-service             the unit of the server, or the host where it is another's, named in messages and reports
+service             the unit of the server, or the host where it is another's, or a word where there is none as with
+                    SQLite, named in messages and reports
 title               human name of the storages, in a report's subject
 user                optional; as root, the commands go on as this account before they open anything
 start_timeout       seconds that ``zodb-health --wait`` gives the server to answer
@@ -19,8 +20,9 @@ certificates        PEM files, bundles with CRLs, and folders of pinned certific
 certificate_days    warn below so many days, critical below a third of them
 crl_days            warn so many days before a CRL must have been replaced
 [mail]              server "host:port", sender, report (a list of addresses; empty: no mail)
-[[storages]]        name; kind ("zeo" if absent, or "relstorage");
-                    zconfig (the section to open it with: <clientstorage>, or <relstorage> with <postgresql>);
+[[storages]]        name; kind ("zeo" if absent, or "relstorage" or "sqlite");
+                    zconfig (the section to open it with: <clientstorage>, or <relstorage> with <postgresql> or, of
+                    sqlite, with <sqlite3>);
                     path (of Data.fs; of a database, that of no file: the lock PATH.pack-lock and the record
                     PATH.pack.json lie beside it in both cases);
                     blob_dir (optional, of ZEO);
@@ -32,4 +34,5 @@ crl_days            warn so many days before a CRL must have been replaced
 The <relstorage> section of a database says what it is to the application: keep-history, pack-gc, pack-batch-timeout.
 Its DSN names a passfile and holds no password. The commands never make tables by it but for zodb-schema, and use no
 blob-dir and no cache-local-dir; only a pack removes files of a shared-blob-dir. The role in the DSN owns the tables.
+With SQLite, the account that the application runs as owns all files, and the commands run as it too.
 """

@@ -102,17 +102,23 @@ class _Recorder:
         self.statements.append(statement)
 
 
-def _pending(installer, cursor, there: set[str]) -> list[str]:
-    """Return what RelStorage's installer would make; which tables a history mode has, only its methods know."""
-    if "zoid_seq" in there:
-        there.add("new_oid")  # a table elsewhere, here that sequence
+def missing(installer, there: set[str]) -> list[str]:
+    """Return the tables and views that RelStorage's installer would make; its methods alone know which a mode has."""
     found = []
     for name in [*installer.all_tables, *installer.all_views]:
         recorder = _Recorder()
         if name not in there:
             getattr(installer, f"_create_{name}")(recorder)
         if recorder.statements:
-            found.append("zoid_seq" if name == "new_oid" else name)
+            found.append(name)
+    return found
+
+
+def _pending(installer, cursor, there: set[str]) -> list[str]:
+    """Return what RelStorage's installer would make or renew."""
+    if "zoid_seq" in there:
+        there.add("new_oid")  # a table elsewhere, here that sequence
+    found = ["zoid_seq" if name == "new_oid" else name for name in missing(installer, there)]
     if installer.keep_history and "transaction" in there and installer._needs_transaction_empty_update(cursor):
         found.append("transaction.is_empty")
     installed = installer.list_procedures(cursor)

@@ -49,9 +49,12 @@ def _of(settings: _settings.Settings, storage: _settings.Storage) -> Kind:
 
         return Served(settings, storage)
     try:
-        from pyams_zodb_tools._relstorage import Database
+        if storage.kind == "sqlite":
+            from pyams_zodb_tools._sqlite import Database
+        else:
+            from pyams_zodb_tools._relstorage import Database
     except ImportError as error:
-        raise Misconfigured(f"{settings.file}: the kind relstorage needs what is not installed: {error}") from error
+        raise Misconfigured(f"{settings.file}: the kind {storage.kind} needs what is not installed: {error}") from error
     return Database(settings, storage)
 
 
@@ -74,7 +77,7 @@ class Kind(abc.ABC):
 
     @abc.abstractmethod
     def reach(self) -> None:
-        """Ask the server whether it serves the storage. Raises NotListening while none is there, or Failure."""
+        """Ask whether the storage is served, or there. Raises NotListening while no server is, or Failure."""
 
     @abc.abstractmethod
     def look(self, finding) -> None:

@@ -11,15 +11,12 @@ import os
 import re
 import shutil
 import threading
-import time
 
-import persistent.timestamp
 import psycopg2
 import psycopg2.extensions
 import relstorage.config
 import ZODB.POSException
 import ZODB.serialize
-import ZODB.utils
 from relstorage.adapters.interfaces import UnableToAcquirePackUndoLockError
 from relstorage.adapters.postgresql import PostgreSQLAdapter
 from relstorage.options import Options
@@ -27,6 +24,7 @@ from relstorage.storage import RelStorage
 
 from pyams_zodb_tools import _catalog, _kinds, _zconfig
 from pyams_zodb_tools._errors import Failure, Locked, Misconfigured, NoSpace, NothingToDo, NotListening, Refused, reason
+from pyams_zodb_tools._relational import Relational, read_content
 from pyams_zodb_tools._text import human
 
 _NAME = "pyams.zodb"  # of our sessions, in pg_stat_activity
@@ -84,12 +82,9 @@ SELECT application_name, state, extract(epoch FROM replay_lag)::float FROM pg_st
 """
 
 
-class Database(_kinds.Kind):
+class Database(Relational):
     """A storage in a database of its own."""
 
-    STOPPED = "zodb-pack was stopped; what the pack removed so far stays removed, and the next one removes the rest"
-
-    section = None  # of the zconfig
     dsn = ""
     where = "the server"
     user: str | None = None
@@ -244,27 +239,12 @@ class Database(_kinds.Kind):
                 f"tables or stored procedures are not those of RelStorage {_catalog.RELEASE} "
                 f"({_some(self.catalog.pending)}); run the role again",
             )
-        last, root = _aside(self._read, _ANSWER_TIMEOUT)
-        finding.facts["empty"] = last == ZODB.utils.z64
-        if finding.facts["empty"]:
-            return
-        finding.facts["last_commit"] = persistent.timestamp.TimeStamp(last).timeTime()
-        if not root:
-            finding.problem(_kinds.CRITICAL, "there are transactions, but no root object")
+        self.note_content(finding, *_aside(self._read, _ANSWER_TIMEOUT))
 
     def _read(self) -> tuple[bytes, bytes | None]:
-        """Return the last transaction and the pickle of the root object, as a client reads them."""
         adapter = self._adapter(read_only=True)
         with self._sentences("be read"):
-            storage = RelStorage(adapter, options=adapter.options)
-            try:
-                last = storage.lastTransaction()
-                try:
-                    return last, storage.load(ZODB.utils.z64)[0]
-                except ZODB.POSException.POSKeyError:
-                    return last, None
-            finally:
-                storage.close()
+            return read_content(adapter)
 
     def _look_at_server(self, finding) -> None:
         found, facts = self.found, finding.facts
@@ -305,15 +285,9 @@ class Database(_kinds.Kind):
 
     # zodb-pack
 
-    def begin(self, record: dict) -> None:
-        record["objects_before"] = record["objects_after"] = None
-
     def pack(self, record: dict) -> None:
         self.configure()
-        if not self.section.keep_history and not self.section.pack_gc:
-            raise Misconfigured(
-                "a history-free storage is packed by garbage collection alone, and pack-gc is false; nothing was packed"
-            )
+        self.check_use()
         connections = []
         adapter = self._adapter(False, lambda connection, _cursor: connections.append(connection))
         try:
@@ -331,7 +305,7 @@ class Database(_kinds.Kind):
                 record["size_before"], record["objects_before"] = self._measure(cursor)
                 self._check_room(cursor, record["objects_before"])
             with self._opened(adapter) as storage:
-                storage.pack(self._until(), ZODB.serialize.referencesf)
+                storage.pack(self.until(), ZODB.serialize.referencesf)
             with self._session(adapter) as cursor:
                 record["size_after"], record["objects_after"] = self._measure(cursor)
 
@@ -346,7 +320,7 @@ class Database(_kinds.Kind):
                 self._check_packable(adapter, cursor)
                 self._check_room(cursor, self._measure(cursor)[1])
             with self._opened(adapter) as storage:
-                storage.pack(self._until(), ZODB.serialize.referencesf, prepack_only=True)
+                storage.pack(self.until(), ZODB.serialize.referencesf, prepack_only=True)
             with self._session(adapter) as cursor:
                 cursor.execute("SELECT count(*), count(*) FILTER (WHERE NOT keep) FROM pack_object")
                 objects, removed = cursor.fetchone()
@@ -362,16 +336,7 @@ class Database(_kinds.Kind):
             except UnableToAcquirePackUndoLockError:
                 raise self._locked() from None
             adapter.locker.release_pack_lock(cursor)
-            until = self._until()
-            moment = persistent.timestamp.TimeStamp(*time.gmtime(until)[:5], until % 60)
-            tid = adapter.packundo.choose_pack_transaction(ZODB.utils.u64(moment.raw()))
-        if tid is None:
-            return "nothing is older than the days that are kept; nothing was written"
-        last = persistent.timestamp.TimeStamp(ZODB.utils.p64(tid))
-        return f"a pack would look at what was committed until {str(last)[:19]} UTC; nothing was written"
-
-    def _until(self) -> float:
-        return time.time() - self.storage.pack_days * 86400
+            return self.would(adapter)
 
     @contextlib.contextmanager
     def _opened(self, adapter: PostgreSQLAdapter):
@@ -428,17 +393,7 @@ class Database(_kinds.Kind):
 
     def _measure(self, cursor) -> tuple[int, int]:
         cursor.execute("SELECT pg_database_size(current_database())")
-        (size,) = cursor.fetchone()
-        # Exact, as RelStorage's own count is not; a pack goes over all of them anyway.
-        kept = self.section.keep_history
-        cursor.execute("SELECT count(*) FROM current_object" if kept else "SELECT count(*) FROM object_state")
-        return size, cursor.fetchone()[0]
-
-    def end(self, record: dict) -> None:
-        """Nothing: a database is measured while it is packed."""
-
-    def became(self, record: dict) -> str:
-        return f"{record['objects_before']:,} objects became {record['objects_after']:,}"
+        return cursor.fetchone()[0], self.count(cursor)
 
     def place(self) -> str:
         return f"database {self.database or 'unknown'} on {self.where}"

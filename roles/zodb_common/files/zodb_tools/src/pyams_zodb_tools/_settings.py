@@ -69,7 +69,8 @@ class Settings:
         return found
 
 
-_ONLY = {"zeo": "blob_dir", "relstorage": "data_directory"}  # the kinds, and what is for one of them alone
+_KINDS = ("zeo", "relstorage", "sqlite")
+_ONLY = {"zeo": "blob_dir", "relstorage": "data_directory"}  # what is for a storage of one kind alone
 _NAMES = {str: "a text", int: "a whole number of at least 0", list: "a list of texts"}
 
 
@@ -89,8 +90,8 @@ def load(file: str) -> Settings:
     for index, storage in enumerate(settings.storages):
         if names.index(storage.name) != index:
             raise Misconfigured(f"{file}: storages[{index}].name {storage.name!r} is there twice")
-        if storage.kind not in _ONLY:
-            raise Misconfigured(f"{file}: storages[{index}].kind {storage.kind!r} is neither zeo nor relstorage")
+        if storage.kind not in _KINDS:
+            raise Misconfigured(f"{file}: storages[{index}].kind {storage.kind!r} is none of {', '.join(_KINDS)}")
         for kind, key in _ONLY.items():
             if kind != storage.kind and getattr(storage, key) is not None:
                 raise Misconfigured(f"{file}: storages[{index}].{key} is not for a storage of the kind {storage.kind}")
