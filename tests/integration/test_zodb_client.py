@@ -556,6 +556,126 @@ def test_an_application_logs_into_postgresql_by_the_password_that_was_laid(place
     assert not files.joinpath("read-only.conf").exists()
 
 
+# An application that stays. Each line is a word to keep, or none to tell the one that is kept; each answer is the word
+# that it ends with, however often it has to begin anew meanwhile.
+STAYING = """
+import sys, time
+import psycopg2, ZODB.config
+from ZODB.blob import Blob
+from ZODB.POSException import ConflictError
+
+database = ZODB.config.databaseFromURL(sys.argv[1])
+for line in sys.stdin:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            with database.transaction() as connection:
+                if line.strip():
+                    connection.root()["word"] = Blob(line.strip().encode())
+                    said = line.strip()
+                else:
+                    said = connection.root()["word"].open().read().decode()
+            break
+        except (psycopg2.Error, ConflictError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+    print(said, flush=True)
+database.close()
+"""
+
+
+class Staying:
+    """Such an application. RelStorage says much while it has no server, more than a pipe holds."""
+
+    def __init__(self, account, file, log):
+        self.log = log
+        command = as_account(account, RELSTORAGE / "bin" / "python", "-I", "-c", STAYING, file)
+        with log.open("w") as errors:
+            self.process = subprocess.Popen(
+                command, cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+            )
+
+    def send(self, line=""):
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+
+    def answer(self):
+        said = self.process.stdout.readline().strip()
+        assert said, self.log.read_text()
+        return said
+
+    def word(self, line=""):
+        self.send(line)
+        return self.answer()
+
+    def close(self):
+        self.process.communicate(timeout=60)
+
+
+@pytest.fixture
+def pair(open_folder, certificates):
+    """Return a primary of PostgreSQL and its standby, which the test may stop."""
+    with contextlib.ExitStack() as stack:
+        primary = storage_servers.PostgreSQL(open_folder(), certificates)
+        stack.callback(primary.stop)
+        standby = primary.standby(open_folder())
+        stack.callback(standby.stop)
+        yield primary, standby
+
+
+def test_an_application_follows_the_primary_and_a_reader_reads_from_the_standby(place, account, pair):
+    """The standby is named first. What it had not got when the primary fell is lost, and the application knows."""
+    primary, standby = pair
+    name = primary.make_database()
+    postgresql = {
+        "host": [f"127.0.0.1:{server.port}" for server in (standby, primary)],
+        "dbname": name,
+        "user": primary.ROLE,
+        "password": primary.QUOTED,
+        "target_session_attrs": "read-write",
+        "connect_timeout": 2,
+        "tcp_user_timeout": 4000,
+        "create_schema": True,
+    }
+    role = Role(place, zodb_client_group=account, zodb_client_user=account, zodb_client_virtualenv=str(RELSTORAGE))
+    storages = [{"name": "site", "postgresql": postgresql}]
+    assert role.changed(storages) == [LAY]
+    files = place / "etc" / "site"
+    *_comments, line = files.joinpath("replicas.conf").read_text().splitlines()
+    assert line == f"127.0.0.1,127.0.0.1:{standby.port},{primary.port}"
+    assert seen(files / "replicas.conf") == ("root", account, "0o640")
+
+    def busy(server):
+        """Return whether a server has connections of RelStorage."""
+        return server.psql("select count(*) from pg_stat_activity where application_name like 'RS:%'") != "0"
+
+    def caught_up():
+        last = primary.psql("select pg_current_wal_lsn()")
+        return standby.psql(f"select pg_last_wal_replay_lsn() >= '{last}'") == "t"
+
+    with contextlib.closing(Staying(account, files / "zodb.conf", place / "application.log")) as application:
+        assert application.word("first") == "first"
+        assert (busy(primary), busy(standby)) == (True, False)
+        storage_servers.until(caught_up, standby.log.read_text)
+        with contextlib.closing(Staying(account, files / "read-only.conf", place / "reader.log")) as reader:
+            assert reader.word() == "first"
+            assert busy(standby)
+        assert role.changed(storages) == []
+
+        standby.stop()
+        assert application.word("lost") == application.word() == "lost"
+        primary.stop()
+        application.send()
+        standby.start()
+        assert word(account, files / "read-only.conf") == "first"
+        standby.psql("select pg_promote()")
+        assert application.answer() == "first"
+        assert application.word("second") == "second"
+    assert word(account, files / "zodb.conf") == "second"
+    assert role.changed(storages) == []
+
+
 def test_a_password_that_is_dropped_goes_with_its_file(place, account):
     role = Role(place, zodb_client_group=account, zodb_client_user=account)
     postgresql = {"host": "db1", "dbname": "site"}
