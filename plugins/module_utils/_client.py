@@ -170,6 +170,13 @@ def _refused_settings(settings: dict[str, Any]) -> list[str]:
     ]
     if os.path.normpath(config_dir) == os.path.normpath(cache_dir):
         found.append(f"zodb_client_cache_dir {cache_dir}: it is zodb_client_config_dir too; choose another.")
+    wheelhouse = settings["wheelhouse"]
+    if wheelhouse and not os.path.isabs(wheelhouse):
+        found.append(f"zodb_client_wheelhouse {wheelhouse}: it is a relative path; write an absolute one.")
+    if settings["install_packages"] and not virtualenv:
+        found.append(
+            "zodb_client_install_packages true: zodb_client_virtualenv does not say where to; name the application's."
+        )
     if virtualenv and not os.path.isabs(virtualenv):
         found.append(f"zodb_client_virtualenv {virtualenv}: it is a relative path; write an absolute one.")
     found += [
@@ -264,6 +271,12 @@ def _refused_host(settings: dict[str, Any], host: dict[str, Any]) -> list[str]:
         found.append(f"zodb_client_user {user}: there is no such account; create it, or name another.")
     if settings["virtualenv"] and not settings["check_mode"]:
         found += _refused_virtualenv(settings, host)
+    wheels = settings["wheelhouse"]
+    if settings["install_packages"] and wheels and not settings["check_mode"] and not host["wheelhouse"]["exists"]:
+        found.append(
+            f"zodb_client_wheelhouse {wheels}: it is no folder that can be read on this host; copy the wheels there, "
+            "or leave it out."
+        )
     return found
 
 
@@ -276,6 +289,8 @@ def _refused_virtualenv(settings: dict[str, Any], host: dict[str, Any]) -> list[
         ]
     # Of the link in it, since the folder's own path may be a link of somebody else's.
     owner = host["paths"][f"{virtualenv}/bin/python"]["owner"]
+    if settings["root"] and settings["install_packages"] and owner.isdigit():
+        return [f"zodb_client_virtualenv {virtualenv}: it belongs to {owner}, which is no account; give it to one."]
     if settings["root"] and not user and owner.isdigit():
         return [
             f"zodb_client_virtualenv {virtualenv}: it belongs to {owner}, which is no account; name the one that the "

@@ -13,6 +13,7 @@ import grp
 import json
 import os
 import pwd
+import re
 import shutil
 import socket
 import stat
@@ -764,6 +765,82 @@ def test_the_application_lacks_what_a_database_needs(application, place, account
         assert line.startswith(f"{place_in_list} the database cannot be opened: "), line
         assert line.endswith("; start it, or correct the entry."), line
     assert said[3:] == [f"{where[3]} there is no driver for oracle in {RELSTORAGE}; install cx_Oracle there."]
+
+
+INSTALL = "Install | Install what is missing"
+WHEELS = ansible_tasks.ROOT / ".cache" / "wheels"
+
+
+@pytest.fixture
+def older(place, account):
+    """Return an application's virtualenv, of its account, with some packages of an older release."""
+    folder = place / "older"
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "-qq", "--no-index", "--find-links", WHEELS]
+    subprocess.run(["/usr/bin/python3", "-m", "venv", folder], check=True)
+    subprocess.run([*pip, "transaction==5.0", "zope.interface==7.2"], check=True)
+    subprocess.run(["chown", "--recursive", "--no-dereference", f"{account}:", folder], check=True)
+    return folder
+
+
+def installed(virtualenv):
+    """Return name and version of each package of a virtualenv, by the names of their folders."""
+    found = [path.stem.rsplit("-", 1) for path in virtualenv.glob("lib/python3*/site-packages/*.dist-info")]
+    return {re.sub("[-_.]+", "-", name).lower(): version for name, version in found}
+
+
+def test_what_the_storages_need_is_installed_and_nothing_else_changes(place, account, older, postgresql, database):
+    variables = {"zodb_client_install_packages": True, "zodb_wheelhouse": str(WHEELS)}
+    role = Role(
+        place, zodb_client_group=account, zodb_client_virtualenv=str(older), zodb_client_user=account, **variables
+    )
+    storages = [{"name": "site", "postgresql": {**database, "create_schema": True}}]
+    before = installed(older)
+    predicted = role.results(storages, "--check")
+    changed = [(name.partition(" : ")[2], result.get("msg")) for name, result in predicted if result.get("changed")]
+    assert changed == [
+        ("Install | Tell what a run would install", f"RelStorage, psycopg2-binary would be installed into {older}"),
+        (LAY, None),
+    ]
+    assert installed(older) == before
+
+    assert role.changed(storages) == [INSTALL, LAY]
+    after = installed(older)
+    assert {name: after[name] for name in before} == before
+    assert {"relstorage", "psycopg2-binary", "zodb"} <= {*after}
+    assert after["transaction"] == "5.0"
+    # Those of the lock, not the newest that goes.
+    lock = ansible_tasks.ROOT.joinpath("roles", "zodb_common", "files", "locks", "relstorage-2026.11.txt").read_text()
+    for name in after.keys() - before.keys():
+        assert f"\n{name}=={after[name]} " in f"\n{lock}", name
+    assert {pwd.getpwuid(path.lstat().st_uid).pw_name for path in older.rglob("*")} == {account}
+    assert role.changed(storages, "--check") == role.changed(storages) == []
+    # What is missing for a further storage, and only that.
+    more = [*storages, {"name": "zeo", "zeo": {"server": f"127.0.0.1:{free_port()}", "wait_timeout": 1}}]
+    assert "the server at 127.0.0.1:" in role.refusal(more)
+    assert installed(older).keys() - after.keys() == {"zeo", "zdaemon"}
+
+
+def test_a_package_that_does_not_go_with_what_is_there(place, account, older):
+    role = Role(place, zodb_client_group=account, zodb_client_virtualenv=str(older), zodb_client_install_packages=True)
+    storages = [{"name": "site", "sqlite": {"data_dir": "/srv"}}]
+    (site_packages,) = older.glob("lib/python3*/site-packages")
+    shutil.move(site_packages / "transaction-5.0.dist-info", site_packages / "transaction-2.1.dist-info")
+    metadata = site_packages / "transaction-2.1.dist-info" / "METADATA"
+    metadata.write_text(metadata.read_text().replace("\nVersion: 5.0\n", "\nVersion: 2.1\n"))
+    before = sorted(path for path in older.rglob("*") if path.suffix != ".pyc")
+    where = f"zodb_client_virtualenv {older}:"
+    assert role.refusal(storages, zodb_wheelhouse=str(WHEELS)) == (
+        f"{where} RelStorage cannot be installed from {WHEELS} beside what is there: relstorage 4.3.0 depends on "
+        "transaction>=2.4.0, transaction==2.1 has to be taken; mend that, or install them yourself."
+    )
+    empty = place / "empty"
+    empty.mkdir()
+    assert role.refusal(storages, zodb_wheelhouse=str(empty)) == (
+        f"{where} RelStorage cannot be installed from {empty} beside what is there: RelStorage is wanted, "
+        "relstorage==4.3.0 has to be taken; mend that, or install them yourself."
+    )
+    assert sorted(path for path in older.rglob("*") if path.suffix != ".pyc") == before
+    assert not place.joinpath("etc").exists()
 
 
 @pytest.mark.parametrize(

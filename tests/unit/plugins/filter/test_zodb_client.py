@@ -16,6 +16,7 @@ from ansible_collections.pyams.zodb.plugins.filter.entries import entries
 from ansible_collections.pyams.zodb.plugins.filter.zodb_client_layout import zodb_client_layout
 from ansible_collections.pyams.zodb.plugins.filter.zodb_client_refusals import zodb_client_refusals
 from ansible_collections.pyams.zodb.plugins.module_utils._client import KINDS, MAYBE
+from ansible_collections.pyams.zodb.plugins.module_utils._client_packages import packages
 from ansible_collections.pyams.zodb.plugins.module_utils._storage import documentation
 from relstorage.adapters.replica import ReplicaSelector
 
@@ -26,6 +27,8 @@ SETTINGS = {
     "config_dir": "/etc/zodb",
     "cache_dir": "/var/cache/zodb",
     "virtualenv": "",
+    "install_packages": False,
+    "wheelhouse": "",
     "user": "",
     "restart_units": [],
     "allow_untested_platform": False,
@@ -785,6 +788,16 @@ CATALOG = {"name": "catalog", "zeo": ZEO}
         ),
         pytest.param(
             [SITE],
+            {"install_packages": True, "wheelhouse": "wheels"},
+            [
+                "zodb_client_wheelhouse wheels: it is a relative path; write an absolute one.",
+                "zodb_client_install_packages true: zodb_client_virtualenv does not say where to; name the "
+                "application's.",
+            ],
+            id="packages for nowhere",
+        ),
+        pytest.param(
+            [SITE],
             {"restart_units": ["app"]},
             ["zodb_client_restart_units app: it is no name of a unit; write it with its suffix, such as app.service."],
             id="unit without suffix",
@@ -881,6 +894,21 @@ def host(paths=None, certificate=None, **more):
             id="a virtualenv of nobody",
         ),
         pytest.param(
+            {"virtualenv": "/opt/app", "install_packages": True, "user": "app"},
+            {"paths": {"/opt/app/bin/python": {"exists": True, "owner": "1234"}}},
+            ["zodb_client_virtualenv /opt/app: it belongs to 1234, which is no account; give it to one."],
+            id="packages for nobody",
+        ),
+        pytest.param(
+            {"virtualenv": "/opt/app", "install_packages": True, "wheelhouse": "/no/wheels"},
+            {"wheelhouse": {"exists": False, "files": []}},
+            [
+                "zodb_client_wheelhouse /no/wheels: it is no folder that can be read on this host; copy the wheels "
+                "there, or leave it out."
+            ],
+            id="no wheelhouse",
+        ),
+        pytest.param(
             {},
             {"paths": {"/etc/ca.pem": GONE, "/etc/client.key": GONE}},
             [
@@ -922,6 +950,106 @@ def host(paths=None, certificate=None, **more):
 def test_refused_on_this_host(settings, found, sentences):
     given = complete({"name": "site", "zeo": {**ZEO, "tls": TLS}}, {"name": "old", "state": "absent"})
     assert zodb_client_refusals(given, {**SETTINGS, **settings}, host(**found)) == sentences
+
+
+PACKAGES = {
+    "virtualenv": "/opt/app",
+    "release": "latest",
+    "files": str(ROLE.parent / "zodb_common" / "files"),
+    "me": "root",
+    "owner": "app",
+}
+
+
+def missing(storages, installed, **settings):
+    """Return what an application lacks for storages, given by kind and options."""
+    given = complete(
+        *({"name": f"s{number}", **storage} for number, storage in enumerate(storages)),
+        {"name": "old", "state": "absent", "mysql": {"db": "x"}},
+    )
+    return packages(given, {**PACKAGES, **settings}, installed)
+
+
+@pytest.mark.parametrize(
+    ("storages", "there", "requirements"),
+    [
+        pytest.param([{"zeo": ZEO}], [], ["ZEO"], id="zeo"),
+        pytest.param([{"filestorage": {"path": "/x"}}, {"zeo": ZEO}], ["zodb"], ["ZEO"], id="filestorage"),
+        pytest.param([{"sqlite": {"data_dir": "/x"}}], [], ["RelStorage"], id="sqlite"),
+        pytest.param([{"zconfig": "<mappingstorage/>"}], [], [], id="zconfig"),
+        pytest.param([{"postgresql": PG}, {"newt": PG}], [], ["RelStorage", "psycopg2-binary"], id="postgresql"),
+        pytest.param([{"postgresql": PG}], ["relstorage", "psycopg2"], [], id="postgresql, another driver"),
+        pytest.param(
+            [{"postgresql": {**PG, "driver": "gevent psycopg2"}}],
+            ["relstorage", "pg8000"],
+            ["psycopg2-binary"],
+            id="postgresql, that driver",
+        ),
+        pytest.param([{"mysql": {"db": "x"}}], ["PyMySQL", "relstorage"], [], id="mysql"),
+        pytest.param([{"mariadb": {"db": "x"}}], [], ["RelStorage", "PyMySQL[rsa]"], id="mariadb"),
+        pytest.param(
+            [{"mysql": {"db": "x", "driver": "MySQLdb"}}], ["pymysql", "relstorage"], ["mysqlclient"], id="mysqldb"
+        ),
+        pytest.param(
+            [{"mysql": {"db": "x", "driver": "Py MySQL Connector/Python"}}],
+            ["relstorage"],
+            ["mysql-connector-python"],
+            id="mysql's own driver",
+        ),
+        pytest.param([{"oracle": ORACLE}], ["cx_Oracle"], ["RelStorage"], id="oracle"),
+    ],
+)
+def test_what_an_application_lacks(storages, there, requirements):
+    found = missing(storages, dict.fromkeys([*there, "pip"], "1"))
+    assert (found["requirements"], found["refusals"]) == (requirements, [])
+
+
+def test_what_is_there_keeps_its_version_and_what_is_not_gets_that_of_the_lock():
+    there = {"ZODB": "5.8", "zope.interface": "6.0", "app": "1+x"}
+    lines = missing([{"postgresql": PG}], there)["constraints"].splitlines()
+    assert {"zodb==5.8", "zope-interface==6.0", "app==1+x"} <= set(lines)
+    assert len([line for line in lines if line.startswith("zodb==")]) == 1
+    assert any(line.startswith("relstorage==") for line in lines)
+    assert any(line.startswith("cffi==") and " ; " in line for line in lines)
+    # A release that has no RelStorage does for ZEO.
+    assert "zeo==6.1" in missing([{"zeo": ZEO}], {}, release="2025.09")["constraints"].splitlines()
+
+
+@pytest.mark.parametrize(
+    ("settings", "installed", "sentences"),
+    [
+        pytest.param({}, {"pip": "23.0.1"}, [], id="all is well"),
+        pytest.param({}, None, [], id="no virtualenv yet"),
+        pytest.param({"me": "app"}, {"pip": "23.0.1"}, [], id="one's own"),
+        pytest.param({"me": "zodb"}, {"relstorage": "4.3.0", "psycopg2": "2.9"}, [], id="nothing is missing"),
+        pytest.param(
+            {"me": "zodb"},
+            {"pip": "23.0.1"},
+            [
+                "zodb_client_virtualenv /opt/app: it lacks RelStorage and psycopg2-binary, and belongs to app; set "
+                "become: true, or have that account install it."
+            ],
+            id="another's",
+        ),
+        pytest.param(
+            {},
+            {"RelStorage": "4.3.0"},
+            [
+                "zodb_client_virtualenv /opt/app: it lacks psycopg2-binary, and has no pip; install pip there, or "
+                "those packages by what made it."
+            ],
+            id="no pip",
+        ),
+        pytest.param(
+            {"release": "2025.09"},
+            {},
+            ["zodb_client_release 2025.09 has no packages for these storages; choose latest or 2026.11."],
+            id="a release without RelStorage",
+        ),
+    ],
+)
+def test_packages_that_are_not_installed(settings, installed, sentences):
+    assert missing([{"postgresql": PG}], installed, **settings)["refusals"] == sentences
 
 
 @pytest.mark.parametrize(
