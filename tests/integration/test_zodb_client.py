@@ -546,6 +546,18 @@ def test_an_application_logs_into_postgresql_by_the_password_that_was_laid(place
     with pytest.raises(subprocess.CalledProcessError):
         word(account, files / "read-only.conf", "second")
 
+    word_left = "comment on table object_state is 'pyams.zodb: procedures of RelStorage {}'"
+    postgresql.psql(word_left.format("4.2.1"), database["dbname"])
+    assert role.changed(site()) == [LAY]  # the procedures are the same
+    postgresql.psql("comment on function lock_objects_and_detect_conflicts is 'of 4.2.1'", database["dbname"])
+    assert role.refusal(site()) == (
+        'zodb_client_storages[0] "site": the database\'s stored procedures are of RelStorage 4.2.1, and that in '
+        f"{RELSTORAGE} is newer and has others; install RelStorage==4.2.1 there, or have a newer release prepare the "
+        "database."
+    )
+    postgresql.psql(word_left.format("99.0"), database["dbname"])
+    assert role.changed(site()) == []
+
     assert role.refusal(site(keep_history=True)) == (
         'zodb_client_storages[0] "site": the database keeps no history, which was decided when it was made; set '
         "keep_history to false."
