@@ -5,8 +5,8 @@
 
 A storage is one fact that is worn in several skins. The fact is storage.inc; the databases of zodb.conf and zope.conf
 include it, pack.conf is the same without the application's caches, and read-only.conf leads those who only read to a
-standby. A password has a file of its own wherever the database's client can read it from one. Pure functions, no
-Ansible.
+standby. A password has a file of its own wherever the database's client can read it from one, and so have the hosts of
+PostgreSQL where there are several. Pure functions, no Ansible.
 
 entries: those of zodb_client_storages, complete and typed by the role's argument spec.
 settings: the role's other variables without their prefix, root (whether the tasks run as root), and check_mode.
@@ -30,11 +30,12 @@ from ansible_collections.pyams.zodb.plugins.module_utils._storage import (
     render_database,
     render_pack,
 )
+from ansible_collections.pyams.zodb.plugins.module_utils._storage_postgresql import one_replica
 
 # Of storages whose files the role can lay. Of a config_file, there is nothing to lay.
 KINDS = ("zeo", "filestorage", "postgresql", "newt", "mysql", "mariadb", "oracle", "sqlite", "zconfig")
 FILES = ("storage.inc", "zodb.conf", "zope.conf", "pack.conf", "client.env")
-MAYBE = ("read-only.conf", "pgpass", "my.cnf")  # files that not every entry has
+MAYBE = ("read-only.conf", "replicas.conf", "pgpass", "my.cnf")  # files that not every entry has
 PLATFORMS = {("debian", "12"), ("debian", "13")}
 
 _WITHOUT_CACHE = ("filestorage", "zconfig")
@@ -45,6 +46,10 @@ _PASSWORD_FILES = {
     "mysql": ("read_default_file", "my.cnf"),
     "mariadb": ("read_default_file", "my.cnf"),
 }
+# Without them, a client waits for the answer of a host that was cut off until the kernel asks it, after two hours.
+_KEEPALIVES = {"keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 3}
+# What a host has to be for one who writes.
+_WRITTEN = ("read-write", "primary")
 # Kinds whose section may hold a password: text of the user's own, and what is read from nowhere else.
 _HOLD_SECRETS = ("zconfig", "oracle")
 _NAMED_FILES = ("passfile", "sslrootcert", "sslcert", "sslkey", "read_default_file", "replica_conf")
@@ -57,24 +62,22 @@ _BARE = re.compile(r"[\w@+=:,./#~-]+")  # what a shell and systemd take as it is
 
 
 def describe(entry: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the storage description of an entry, with what the entry's name gives it. Raises Refused."""
-    given = {kind: entry[kind] for kind in KINDS if entry[kind] is not None}
-    if not given:
-        raise Refused("no kind of storage is named; give one of {}.".format(", ".join(KINDS)))
-    if len(given) == 1 and not given.keys() & set(_WITHOUT_CACHE):
-        ((kind, options),) = given.items()
-        options = dict(options)
-        if kind == "zeo":
-            options["storage"] = options.get("storage") or entry["name"]
-        if not options.get("blob_dir") and not options.get("shared_blob_dir"):
-            # The folder itself is the client's, which makes it with the application's own account.
-            options["blob_dir"] = f"{_cache(entry, settings)}/blobs"
-        given = {kind: options}
-    ((kind, options),) = normalise(given).items()
-    if kind not in _PASSWORD_FILES or not options["password"]:
+    """Return the description that becomes an entry's storage.inc, with what the entry's name gives it. Raises Refused.
+
+    Several hosts, of which one is written to, become a file of one line. RelStorage gets over the loss of commits in a
+    fail-over only where there is such a file, and goes from line to line only past hosts that do not answer.
+    """
+    ((kind, options),) = _storage(entry, settings).items()
+    if not _has_replicas(entry):
         return {kind: options}
-    option, name = _PASSWORD_FILES[kind]
-    return normalise({kind: {**options, "password": None, option: f"{_own_folder(entry, settings)}/{name}"}})
+    one_replica(kind, options)
+    replicas = {
+        "host": None,
+        "port": None,
+        "replica_conf": f"{_own_folder(entry, settings)}/replicas.conf",
+        "revert_when_stale": entry[kind]["revert_when_stale"] is not False,
+    }
+    return normalise({kind: {**options, **replicas}})
 
 
 def layout(entries: list[dict[str, Any]], settings: dict[str, Any]) -> dict[str, list[Any]]:
@@ -167,6 +170,13 @@ def _refused_settings(settings: dict[str, Any]) -> list[str]:
     ]
     if os.path.normpath(config_dir) == os.path.normpath(cache_dir):
         found.append(f"zodb_client_cache_dir {cache_dir}: it is zodb_client_config_dir too; choose another.")
+    wheelhouse = settings["wheelhouse"]
+    if wheelhouse and not os.path.isabs(wheelhouse):
+        found.append(f"zodb_client_wheelhouse {wheelhouse}: it is a relative path; write an absolute one.")
+    if settings["install_packages"] and not virtualenv:
+        found.append(
+            "zodb_client_install_packages true: zodb_client_virtualenv does not say where to; name the application's."
+        )
     if virtualenv and not os.path.isabs(virtualenv):
         found.append(f"zodb_client_virtualenv {virtualenv}: it is a relative path; write an absolute one.")
     found += [
@@ -221,7 +231,7 @@ def _refused_blob_dirs(entries: list[dict[str, Any]], settings: dict[str, Any]) 
         if entry["state"] == "absent":
             continue
         try:
-            ((kind, options),) = describe(entry, settings).items()
+            ((kind, options),) = _storage(entry, settings).items()
         except Refused:
             continue
         if kind == "zconfig" or not options["blob_dir"]:
@@ -261,6 +271,12 @@ def _refused_host(settings: dict[str, Any], host: dict[str, Any]) -> list[str]:
         found.append(f"zodb_client_user {user}: there is no such account; create it, or name another.")
     if settings["virtualenv"] and not settings["check_mode"]:
         found += _refused_virtualenv(settings, host)
+    wheels = settings["wheelhouse"]
+    if settings["install_packages"] and wheels and not settings["check_mode"] and not host["wheelhouse"]["exists"]:
+        found.append(
+            f"zodb_client_wheelhouse {wheels}: it is no folder that can be read on this host; copy the wheels there, "
+            "or leave it out."
+        )
     return found
 
 
@@ -273,6 +289,8 @@ def _refused_virtualenv(settings: dict[str, Any], host: dict[str, Any]) -> list[
         ]
     # Of the link in it, since the folder's own path may be a link of somebody else's.
     owner = host["paths"][f"{virtualenv}/bin/python"]["owner"]
+    if settings["root"] and settings["install_packages"] and owner.isdigit():
+        return [f"zodb_client_virtualenv {virtualenv}: it belongs to {owner}, which is no account; give it to one."]
     if settings["root"] and not user and owner.isdigit():
         return [
             f"zodb_client_virtualenv {virtualenv}: it belongs to {owner}, which is no account; name the one that the "
@@ -333,6 +351,44 @@ def _refused_files(entries: list[dict[str, Any]], settings: dict[str, Any], host
     ]
 
 
+def _storage(entry: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of an entry's storage with its hosts, as they were named. Raises Refused."""
+    given = {kind: entry[kind] for kind in KINDS if entry[kind] is not None}
+    if not given:
+        raise Refused("no kind of storage is named; give one of {}.".format(", ".join(KINDS)))
+    if len(given) == 1 and not given.keys() & set(_WITHOUT_CACHE):
+        ((kind, options),) = given.items()
+        options = dict(options)
+        if kind == "zeo":
+            options["storage"] = options.get("storage") or entry["name"]
+        if not options.get("blob_dir") and not options.get("shared_blob_dir"):
+            # The folder itself is the client's, which makes it with the application's own account.
+            options["blob_dir"] = f"{_cache(entry, settings)}/blobs"
+        if _has_hosts(entry):
+            options.update((name, value) for name, value in _KEEPALIVES.items() if options[name] is None)
+        if _has_replicas(entry):
+            options.update(name=options["name"] or entry["name"], revert_when_stale=None)
+        given = {kind: options}
+    ((kind, options),) = normalise(given).items()
+    if kind not in _PASSWORD_FILES or not options["password"]:
+        return {kind: options}
+    option, name = _PASSWORD_FILES[kind]
+    return normalise({kind: {**options, "password": None, option: f"{_own_folder(entry, settings)}/{name}"}})
+
+
+def _has_hosts(entry: dict[str, Any]) -> bool:
+    """Return whether an entry names several hosts of PostgreSQL."""
+    return len((entry["postgresql"] or entry["newt"] or {}).get("host") or []) > 1
+
+
+def _has_replicas(entry: dict[str, Any]) -> bool:
+    """Return whether the hosts of an entry have a file of their own: several, or one name of hosts that take turns."""
+    options = entry["postgresql"] or entry["newt"]
+    if not options or not options["host"] or options["replica_conf"]:
+        return False
+    return options["target_session_attrs"] in _WRITTEN and (_has_hosts(entry) or bool(options["revert_when_stale"]))
+
+
 def _texts(
     entry: dict[str, Any], entries: list[dict[str, Any]], description: dict[str, Any], settings: dict[str, Any]
 ) -> dict[str, str]:
@@ -364,6 +420,7 @@ def _texts(
         "pack.conf": f"For a packer: zodbpack {folder}/pack.conf",
         "client.env": f"For systemd: EnvironmentFile={folder}/client.env",
         "read-only.conf": f"For those who only read: zconfig://{folder}/read-only.conf#{database}",
+        "replicas.conf": "For RelStorage: all hosts in one line, of which libpq takes the one that is written to.",
         "pgpass": "For libpq, which wants nobody but its owner to read it.",
         "my.cnf": "For the drivers of MySQL and MariaDB.",
     }
@@ -375,17 +432,24 @@ def _texts(
         "pack.conf": render_pack(description, secrets=hidden),
         "client.env": f"ZODB_URI={word}\n",
     }
-    reader = _reader(description)
+    storage = _storage(entry, settings)
+    reader = _reader(storage)
     if reader:
         texts["read-only.conf"] = render_database(
             render(reader), entry["database_name"], "zodb", entry["pool_size"], entry["connection_cache_size"]
         )
+    if _has_replicas(entry):
+        ((kind, options),) = storage.items()
+        texts["replicas.conf"] = one_replica(kind, options) + "\n"
     texts.update(_password(entry))
     return {name: _head(entry, uses[name]) + text for name, text in texts.items()}
 
 
 def _reader(description: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the description for those who only read, null where there is no host besides the one that is written."""
+    """Return the description for those who only read, null where there is no host besides the one that is written.
+
+    Its hosts are in the DSN: with a replica_conf, one who goes from the primary to a standby that lags would go back.
+    """
     ((kind, options),) = description.items()
     if kind not in ("postgresql", "newt") or not (options["replica_conf"] or len(options["host"] or []) > 1):
         return None

@@ -30,13 +30,31 @@ _ONE_DSN = "is made of host, port, dbname, user and the other options of libpq; 
 
 def dsn(postgresql: dict[str, Any]) -> str:
     """Return the options that are libpq's as one DSN, each value quoted for libpq."""
-    hosts = [_split(host) for host in postgresql["host"] or []]
     values = {name: postgresql[name] for name in _LIBPQ}
-    if hosts:
-        values["host"] = ",".join(host for host, _port in hosts)
-    if any(port for _host, port in hosts):
-        values["port"] = ",".join(port or str(postgresql["port"] or PORT) for _host, port in hosts)
+    values["host"], values["port"] = _hosts_and_ports(postgresql)
     return " ".join(f"{name}={_quoted(value)}" for name, value in values.items() if value is not None)
+
+
+def one_replica(kind: str, postgresql: dict[str, Any]) -> str:
+    """Return all hosts as one line of a replica_conf, which libpq gets as several. Raises Refused.
+
+    RelStorage splits the line at its one colon and puts both parts into the DSN as they are.
+    """
+    for host in postgresql["host"]:
+        if re.search(r"[\s:'\\]", _split(host)[0]):
+            raise Refused(
+                f"{kind}.host {host}: RelStorage takes no colons, blanks, quotes or backslashes in a list of hosts; "
+                "give the host by its name."
+            )
+    return ":".join(str(value) for value in _hosts_and_ports(postgresql) if value is not None)
+
+
+def _hosts_and_ports(postgresql: dict[str, Any]) -> tuple[str | None, int | str | None]:
+    hosts = [_split(host) for host in postgresql["host"] or []]
+    port = postgresql["port"]
+    if any(own for _host, own in hosts):
+        port = ",".join(own or str(port or PORT) for _host, own in hosts)
+    return ",".join(host for host, _own in hosts) or None, port
 
 
 def _quoted(value: Any) -> str:

@@ -10,6 +10,7 @@ end with the tests, also where these are killed.
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import os
 import pathlib
@@ -80,6 +81,41 @@ class PostgreSQL:
     QUOTED = "it's a $ecret, \\1"  # its password: whatever needs quoting
 
     def __init__(self, folder, certificates):
+        self._settle(folder)
+        self._run(
+            "initdb", "--no-sync", "--username=admin", "--auth-local=trust", "--auth-host=scram-sha-256", self.data
+        )
+        # Nothing here outlives the machine, so nothing waits for its disk.
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "ssl": "on",
+            "fsync": "off",
+            "full_page_writes": "off",
+            "shared_buffers": "64MB",
+            "max_wal_size": "256MB",
+        }
+        for path, name in ((certificates.server, "server.crt"), (certificates.server_key, "server.key")):
+            shutil.copyfile(path, self.data / name)
+            self.data.joinpath(name).chmod(0o600)
+            own(self.data / name, self.account)
+        self._configure(settings)
+        self.start()
+        password = self.QUOTED.replace("'", "''")
+        self.psql(f"create role {self.ROLE} login password '{password}'")
+
+    def standby(self, folder):
+        """Return a server that follows this one."""
+        other = copy.copy(self)
+        other._settle(folder)
+        where = [f"--host={self.socket_dir}", f"--port={self.port}", "--username=admin"]
+        self._run(
+            "pg_basebackup", *where, "--no-sync", "--checkpoint=fast", "--write-recovery-conf", f"--pgdata={other.data}"
+        )
+        other._configure({})
+        other.start()
+        return other
+
+    def _settle(self, folder):
         self.bin = max(
             pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name.split(".")[0])
         )
@@ -91,32 +127,14 @@ class PostgreSQL:
         self.databases = 0
         self.process = None
         folder.chmod(0o755)
-        for path in (self.data, self.socket_dir):
-            path.mkdir()
+        for path, mode in ((self.data, 0o700), (self.socket_dir, 0o755)):
+            path.mkdir(mode)
             own(path, self.account)
-        self._run(
-            "initdb", "--no-sync", "--username=admin", "--auth-local=trust", "--auth-host=scram-sha-256", self.data
-        )
-        # Nothing here outlives the machine, so nothing waits for its disk.
-        settings = {
-            "listen_addresses": "127.0.0.1",
-            "port": self.port,
-            "unix_socket_directories": self.socket_dir,
-            "ssl": "on",
-            "fsync": "off",
-            "full_page_writes": "off",
-            "shared_buffers": "64MB",
-            "max_wal_size": "256MB",
-        }
-        for path, name in ((certificates.server, "server.crt"), (certificates.server_key, "server.key")):
-            shutil.copyfile(path, self.data / name)
-            self.data.joinpath(name).chmod(0o600)
-            own(self.data / name, self.account)
+
+    def _configure(self, settings):
+        own_settings = {"port": self.port, "unix_socket_directories": self.socket_dir}
         with open(self.data / "postgresql.conf", "a", encoding="utf-8") as file:
-            file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
-        self.start()
-        password = self.QUOTED.replace("'", "''")
-        self.psql(f"create role {self.ROLE} login password '{password}'")
+            file.writelines(f"{name} = '{value}'\n" for name, value in {**settings, **own_settings}.items())
 
     def _run(self, program, *arguments, **options):
         done = subprocess.run(

@@ -13,6 +13,7 @@ import grp
 import json
 import os
 import pwd
+import re
 import shutil
 import socket
 import stat
@@ -545,6 +546,18 @@ def test_an_application_logs_into_postgresql_by_the_password_that_was_laid(place
     with pytest.raises(subprocess.CalledProcessError):
         word(account, files / "read-only.conf", "second")
 
+    word_left = "comment on table object_state is 'pyams.zodb: procedures of RelStorage {}'"
+    postgresql.psql(word_left.format("4.2.1"), database["dbname"])
+    assert role.changed(site()) == [LAY]  # the procedures are the same
+    postgresql.psql("comment on function lock_objects_and_detect_conflicts is 'of 4.2.1'", database["dbname"])
+    assert role.refusal(site()) == (
+        'zodb_client_storages[0] "site": the database\'s stored procedures are of RelStorage 4.2.1, and that in '
+        f"{RELSTORAGE} is newer and has others; install RelStorage==4.2.1 there, or have a newer release prepare the "
+        "database."
+    )
+    postgresql.psql(word_left.format("99.0"), database["dbname"])
+    assert role.changed(site()) == []
+
     assert role.refusal(site(keep_history=True)) == (
         'zodb_client_storages[0] "site": the database keeps no history, which was decided when it was made; set '
         "keep_history to false."
@@ -554,6 +567,126 @@ def test_an_application_logs_into_postgresql_by_the_password_that_was_laid(place
     assert f'password authentication failed for user "{database["user"]}"' in wrong
     assert "not the one" not in wrong
     assert not files.joinpath("read-only.conf").exists()
+
+
+# An application that stays. Each line is a word to keep, or none to tell the one that is kept; each answer is the word
+# that it ends with, however often it has to begin anew meanwhile.
+STAYING = """
+import sys, time
+import psycopg2, ZODB.config
+from ZODB.blob import Blob
+from ZODB.POSException import ConflictError
+
+database = ZODB.config.databaseFromURL(sys.argv[1])
+for line in sys.stdin:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            with database.transaction() as connection:
+                if line.strip():
+                    connection.root()["word"] = Blob(line.strip().encode())
+                    said = line.strip()
+                else:
+                    said = connection.root()["word"].open().read().decode()
+            break
+        except (psycopg2.Error, ConflictError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+    print(said, flush=True)
+database.close()
+"""
+
+
+class Staying:
+    """Such an application. RelStorage says much while it has no server, more than a pipe holds."""
+
+    def __init__(self, account, file, log):
+        self.log = log
+        command = as_account(account, RELSTORAGE / "bin" / "python", "-I", "-c", STAYING, file)
+        with log.open("w") as errors:
+            self.process = subprocess.Popen(
+                command, cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+            )
+
+    def send(self, line=""):
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+
+    def answer(self):
+        said = self.process.stdout.readline().strip()
+        assert said, self.log.read_text()
+        return said
+
+    def word(self, line=""):
+        self.send(line)
+        return self.answer()
+
+    def close(self):
+        self.process.communicate(timeout=60)
+
+
+@pytest.fixture
+def pair(open_folder, certificates):
+    """Return a primary of PostgreSQL and its standby, which the test may stop."""
+    with contextlib.ExitStack() as stack:
+        primary = storage_servers.PostgreSQL(open_folder(), certificates)
+        stack.callback(primary.stop)
+        standby = primary.standby(open_folder())
+        stack.callback(standby.stop)
+        yield primary, standby
+
+
+def test_an_application_follows_the_primary_and_a_reader_reads_from_the_standby(place, account, pair):
+    """The standby is named first. What it had not got when the primary fell is lost, and the application knows."""
+    primary, standby = pair
+    name = primary.make_database()
+    postgresql = {
+        "host": [f"127.0.0.1:{server.port}" for server in (standby, primary)],
+        "dbname": name,
+        "user": primary.ROLE,
+        "password": primary.QUOTED,
+        "target_session_attrs": "read-write",
+        "connect_timeout": 2,
+        "tcp_user_timeout": 4000,
+        "create_schema": True,
+    }
+    role = Role(place, zodb_client_group=account, zodb_client_user=account, zodb_client_virtualenv=str(RELSTORAGE))
+    storages = [{"name": "site", "postgresql": postgresql}]
+    assert role.changed(storages) == [LAY]
+    files = place / "etc" / "site"
+    *_comments, line = files.joinpath("replicas.conf").read_text().splitlines()
+    assert line == f"127.0.0.1,127.0.0.1:{standby.port},{primary.port}"
+    assert seen(files / "replicas.conf") == ("root", account, "0o640")
+
+    def busy(server):
+        """Return whether a server has connections of RelStorage."""
+        return server.psql("select count(*) from pg_stat_activity where application_name like 'RS:%'") != "0"
+
+    def caught_up():
+        last = primary.psql("select pg_current_wal_lsn()")
+        return standby.psql(f"select pg_last_wal_replay_lsn() >= '{last}'") == "t"
+
+    with contextlib.closing(Staying(account, files / "zodb.conf", place / "application.log")) as application:
+        assert application.word("first") == "first"
+        assert (busy(primary), busy(standby)) == (True, False)
+        storage_servers.until(caught_up, standby.log.read_text)
+        with contextlib.closing(Staying(account, files / "read-only.conf", place / "reader.log")) as reader:
+            assert reader.word() == "first"
+            assert busy(standby)
+        assert role.changed(storages) == []
+
+        standby.stop()
+        assert application.word("lost") == application.word() == "lost"
+        primary.stop()
+        application.send()
+        standby.start()
+        assert word(account, files / "read-only.conf") == "first"
+        standby.psql("select pg_promote()")
+        assert application.answer() == "first"
+        assert application.word("second") == "second"
+    assert word(account, files / "zodb.conf") == "second"
+    assert role.changed(storages) == []
 
 
 def test_a_password_that_is_dropped_goes_with_its_file(place, account):
@@ -644,6 +777,82 @@ def test_the_application_lacks_what_a_database_needs(application, place, account
         assert line.startswith(f"{place_in_list} the database cannot be opened: "), line
         assert line.endswith("; start it, or correct the entry."), line
     assert said[3:] == [f"{where[3]} there is no driver for oracle in {RELSTORAGE}; install cx_Oracle there."]
+
+
+INSTALL = "Install | Install what is missing"
+WHEELS = ansible_tasks.ROOT / ".cache" / "wheels"
+
+
+@pytest.fixture
+def older(place, account):
+    """Return an application's virtualenv, of its account, with some packages of an older release."""
+    folder = place / "older"
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "-qq", "--no-index", "--find-links", WHEELS]
+    subprocess.run(["/usr/bin/python3", "-m", "venv", folder], check=True)
+    subprocess.run([*pip, "transaction==5.0", "zope.interface==7.2"], check=True)
+    subprocess.run(["chown", "--recursive", "--no-dereference", f"{account}:", folder], check=True)
+    return folder
+
+
+def installed(virtualenv):
+    """Return name and version of each package of a virtualenv, by the names of their folders."""
+    found = [path.stem.rsplit("-", 1) for path in virtualenv.glob("lib/python3*/site-packages/*.dist-info")]
+    return {re.sub("[-_.]+", "-", name).lower(): version for name, version in found}
+
+
+def test_what_the_storages_need_is_installed_and_nothing_else_changes(place, account, older, postgresql, database):
+    variables = {"zodb_client_install_packages": True, "zodb_wheelhouse": str(WHEELS)}
+    role = Role(
+        place, zodb_client_group=account, zodb_client_virtualenv=str(older), zodb_client_user=account, **variables
+    )
+    storages = [{"name": "site", "postgresql": {**database, "create_schema": True}}]
+    before = installed(older)
+    predicted = role.results(storages, "--check")
+    changed = [(name.partition(" : ")[2], result.get("msg")) for name, result in predicted if result.get("changed")]
+    assert changed == [
+        ("Install | Tell what a run would install", f"RelStorage, psycopg2-binary would be installed into {older}"),
+        (LAY, None),
+    ]
+    assert installed(older) == before
+
+    assert role.changed(storages) == [INSTALL, LAY]
+    after = installed(older)
+    assert {name: after[name] for name in before} == before
+    assert {"relstorage", "psycopg2-binary", "zodb"} <= {*after}
+    assert after["transaction"] == "5.0"
+    # Those of the lock, not the newest that goes.
+    lock = ansible_tasks.ROOT.joinpath("roles", "zodb_common", "files", "locks", "relstorage-2026.11.txt").read_text()
+    for name in after.keys() - before.keys():
+        assert f"\n{name}=={after[name]} " in f"\n{lock}", name
+    assert {pwd.getpwuid(path.lstat().st_uid).pw_name for path in older.rglob("*")} == {account}
+    assert role.changed(storages, "--check") == role.changed(storages) == []
+    # What is missing for a further storage, and only that.
+    more = [*storages, {"name": "zeo", "zeo": {"server": f"127.0.0.1:{free_port()}", "wait_timeout": 1}}]
+    assert "the server at 127.0.0.1:" in role.refusal(more)
+    assert installed(older).keys() - after.keys() == {"zeo", "zdaemon"}
+
+
+def test_a_package_that_does_not_go_with_what_is_there(place, account, older):
+    role = Role(place, zodb_client_group=account, zodb_client_virtualenv=str(older), zodb_client_install_packages=True)
+    storages = [{"name": "site", "sqlite": {"data_dir": "/srv"}}]
+    (site_packages,) = older.glob("lib/python3*/site-packages")
+    shutil.move(site_packages / "transaction-5.0.dist-info", site_packages / "transaction-2.1.dist-info")
+    metadata = site_packages / "transaction-2.1.dist-info" / "METADATA"
+    metadata.write_text(metadata.read_text().replace("\nVersion: 5.0\n", "\nVersion: 2.1\n"))
+    before = sorted(path for path in older.rglob("*") if path.suffix != ".pyc")
+    where = f"zodb_client_virtualenv {older}:"
+    assert role.refusal(storages, zodb_wheelhouse=str(WHEELS)) == (
+        f"{where} RelStorage cannot be installed from {WHEELS} beside what is there: relstorage 4.3.0 depends on "
+        "transaction>=2.4.0, transaction==2.1 has to be taken; mend that, or install them yourself."
+    )
+    empty = place / "empty"
+    empty.mkdir()
+    assert role.refusal(storages, zodb_wheelhouse=str(empty)) == (
+        f"{where} RelStorage cannot be installed from {empty} beside what is there: RelStorage is wanted, "
+        "relstorage==4.3.0 has to be taken; mend that, or install them yourself."
+    )
+    assert sorted(path for path in older.rglob("*") if path.suffix != ".pyc") == before
+    assert not place.joinpath("etc").exists()
 
 
 @pytest.mark.parametrize(

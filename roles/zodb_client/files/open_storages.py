@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import getpass
 import grp
+import importlib.metadata
 import logging
 import os
 import re
@@ -23,6 +24,7 @@ import sys
 # Sections of which opening one that is read-only writes nothing: the others have an option for it.
 HARMLESS = ("mappingstorage", "demostorage", "zlibstorage", "postgresql", "mysql", "mariadb", "oracle", "sqlite3")
 DRIVERS = {"postgresql": "psycopg2-binary", "mysql": "mysqlclient", "mariadb": "mysqlclient", "oracle": "cx_Oracle"}
+MARK = "pyams.zodb: procedures of RelStorage "  # how zodb-schema begins its comment on a table
 PATIENCE = "10"  # seconds for a host of PostgreSQL, where the DSN names no connect_timeout
 
 
@@ -85,8 +87,16 @@ def check(path, name):
         if makes_tables and no_tables(storages[0], databases, error):
             return
         raise UnusableError(database_reason(storages[0], databases, error)) from error
-    storage.lastTransaction()
-    storage.close()
+    try:
+        storage.lastTransaction()
+        release = None if makes_tables else release_of_procedures(storage)
+    finally:
+        storage.close()
+    if release:
+        raise UnusableError(
+            f"the database's stored procedures are of RelStorage {release}, and that in {sys.prefix} is newer and has "
+            f"others; install RelStorage=={release} there, or have a newer release prepare the database"
+        )
 
 
 def readable(path):
@@ -155,6 +165,31 @@ def missing_file(section, makes_tables):
     if not os.access(os.path.dirname(path), os.W_OK | os.X_OK):
         raise UnusableError(f"{path} is not there and {me()} cannot write its folder; give the folder to that account")
     return True
+
+
+def release_of_procedures(storage):
+    """Return the RelStorage that wrote a PostgreSQL database's procedures, if this one is newer and has others.
+
+    The role relstorage_postgres leaves word of it in a comment; of other databases nothing can be said.
+    """
+    adapter = getattr(storage, "_adapter", None)
+    if not type(adapter).__module__.startswith("relstorage.adapters.postgresql."):
+        return None
+    connection, cursor = adapter.connmanager.open()
+    try:
+        cursor.execute("SELECT obj_description(to_regclass('object_state'), 'pg_class')")
+        left = re.fullmatch(re.escape(MARK) + "([0-9.]+)", cursor.fetchone()[0] or "")
+        installed = adapter.schema.list_procedures(cursor)
+    finally:
+        adapter.connmanager.close(connection, cursor)
+    if not left or numbers(left[1]) >= numbers(importlib.metadata.version("RelStorage")):
+        return None
+    return left[1] if any(installed.get(name) != one for name, one in adapter.schema.procedures.items()) else None
+
+
+def numbers(version):
+    """Return a version as something that can be compared."""
+    return [int(number) for number in re.findall("[0-9]+", version)]
 
 
 def no_tables(factory, databases, error):

@@ -15,8 +15,10 @@ import ZODB.config
 from ansible_collections.pyams.zodb.plugins.filter.entries import entries
 from ansible_collections.pyams.zodb.plugins.filter.zodb_client_layout import zodb_client_layout
 from ansible_collections.pyams.zodb.plugins.filter.zodb_client_refusals import zodb_client_refusals
-from ansible_collections.pyams.zodb.plugins.module_utils._client import KINDS
+from ansible_collections.pyams.zodb.plugins.module_utils._client import KINDS, MAYBE
+from ansible_collections.pyams.zodb.plugins.module_utils._client_packages import packages
 from ansible_collections.pyams.zodb.plugins.module_utils._storage import documentation
+from relstorage.adapters.replica import ReplicaSelector
 
 ROLE = pathlib.Path(__file__).parents[4] / "roles" / "zodb_client"
 SETTINGS = {
@@ -25,6 +27,8 @@ SETTINGS = {
     "config_dir": "/etc/zodb",
     "cache_dir": "/var/cache/zodb",
     "virtualenv": "",
+    "install_packages": False,
+    "wheelhouse": "",
     "user": "",
     "restart_units": [],
     "allow_untested_platform": False,
@@ -36,6 +40,8 @@ TLS = {"ca": "/etc/ca.pem", "cert": "/etc/client.crt", "key": "/etc/client.key"}
 SITE = {"name": "site", "zeo": ZEO}
 PG = {"dbname": "site", "user": "zodb", "host": ["db1"]}
 WAITS = {"connect_timeout": 2, "tcp_user_timeout": 4000}
+SEVERAL = {**PG, **WAITS, "host": ["db1", "db2", "db3"], "target_session_attrs": "read-write"}
+KEEPALIVES = {"keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 3}
 ORACLE = {"user": "zodb", "password": "swordfish", "dsn": "db1:1521/site"}
 # A storage of each kind that is a server's, as a user would write it.
 SERVERS = {
@@ -61,7 +67,7 @@ def content(plan, path):
 
 
 def test_the_spec_offers_what_the_storage_s_description_takes():
-    """Word for word, but for what the entry's name completes, who makes the tables, and where a password is laid."""
+    """Word for word, but for what the role completes, who makes the tables, and where passwords and hosts are laid."""
     options = yaml.safe_load(ROLE.joinpath("meta", "argument_specs.yml").read_text())["argument_specs"]["main"][
         "options"
     ]
@@ -80,6 +86,13 @@ def test_the_spec_offers_what_the_storage_s_description_takes():
             spec["options"]["create_schema"]["default"] = False
             password = offered[kind]["options"]["password"]["description"]
             spec["options"]["password"].update(description=password, no_log=True)
+        if kind in ("postgresql", "newt"):
+            for option, value in KEEPALIVES.items():
+                spec["options"][option]["description"] += f" {value} if absent and C(host) is a list."
+            laid = "Laid by the role where C(host) is a list. The first"
+            _replace(spec["options"]["replica_conf"], "The first", laid)
+            del spec["options"]["revert_when_stale"]["default"]
+            spec["options"]["revert_when_stale"]["description"] += " True if absent and C(host) is a list."
     assert {kind: offered[kind] for kind in expected} == expected
 
 
@@ -112,7 +125,7 @@ def test_root_lays_what_the_group_reads():
     ]
     assert {(file["mode"], file["owner"], file["group"]) for file in plan["files"]} == {("0640", "root", "zodb")}
     assert plan["opened"] == [['zodb_client_storages[0] "site"', "/etc/zodb/site/zodb.conf", "main"]]
-    assert plan["absent"] == ["/etc/zodb/site/read-only.conf", "/etc/zodb/site/pgpass", "/etc/zodb/site/my.cnf"]
+    assert plan["absent"] == [f"/etc/zodb/site/{name}" for name in MAYBE]
     assert plan["caches"] == plan["certificates"] == plan["services"] == []
 
 
@@ -322,7 +335,7 @@ def test_a_password_of_postgresql_is_libpq_s_alone(tmp_path, password):
         dsn = read(tmp_path / "site" / name).adapter.config.dsn
         assert dsn == f"host='db1' dbname='site' user='zodb' passfile='{tmp_path}/site/pgpass'"
     assert f"{tmp_path}/site/pgpass" in plan["watched"]
-    assert plan["absent"] == [f"{tmp_path}/site/read-only.conf", f"{tmp_path}/site/my.cnf"]
+    assert plan["absent"] == [f"{tmp_path}/site/{name}" for name in MAYBE if name != "pgpass"]
 
 
 @pytest.mark.parametrize("password", PASSWORDS)
@@ -369,34 +382,95 @@ def test_a_file_of_the_user_s_stays_whatever_it_is_called():
     assert names(plan, "secret_content") == []
 
 
+TIMEOUTS = (
+    "connect_timeout='2' keepalives_idle='2' keepalives_interval='1' keepalives_count='3' tcp_user_timeout='4000'"
+)
+
+
 @pytest.mark.parametrize(
-    "hosts",
+    ("given", "line"),
     [
-        pytest.param({**WAITS, "host": ["db1", "db2:5433"]}, id="several hosts"),
-        pytest.param({"host": None, "replica_conf": "/etc/zodb/replicas.conf"}, id="replica_conf"),
+        pytest.param({}, "db1,db2,db3", id="hosts"),
+        pytest.param({"port": 5433}, "db1,db2,db3:5433", id="a port"),
+        pytest.param({"host": ["db1:5433", "db2"]}, "db1,db2:5433,5432", id="a port of one"),
+        pytest.param({"host": ["db1:5433", "10.0.0.2"], "port": 6000}, "db1,10.0.0.2:5433,6000", id="ports of all"),
+        pytest.param({"host": ["/run/postgresql", "db2"]}, "/run/postgresql,db2", id="a socket"),
+        pytest.param({"host": ["haproxy:5000"], "revert_when_stale": True}, "haproxy:5000", id="one, reverting"),
     ],
 )
-def test_readers_are_led_to_a_standby(tmp_path, hosts):
-    options = {**PG, **hosts, "target_session_attrs": "read-write", "password": "swordfish", "create_schema": True}
+def test_hosts_have_a_file_of_one_line(tmp_path, given, line):
+    options = {**SEVERAL, **KEEPALIVES, **given}
+    plan = layout({"name": "site", "postgresql": options}, config_dir=str(tmp_path))
+    lay(plan)
+    file = tmp_path / "site" / "replicas.conf"
+    # As RelStorage reads it.
+    selector = ReplicaSelector(str(file), 0)
+    assert (selector.current(), selector.next()) == (line, None)
+    assert f"{file}" in plan["watched"]
+    for name in ("storage.inc", "pack.conf"):
+        section = read(tmp_path / "site" / name)
+        assert (section.replica_conf, section.replica_timeout) == (str(file), 0)
+        assert (section.revert_when_stale, section.name) == (True, "site")
+        assert section.adapter.config.dsn == (f"dbname='site' user='zodb' {TIMEOUTS} target_session_attrs='read-write'")
+
+
+def test_keepalives_are_added_where_there_are_several_hosts(tmp_path):
+    given = {"keepalives_idle": 9}
+    lay(layout({"name": "site", "postgresql": {**SEVERAL, **given}}, config_dir=str(tmp_path)))
+    for name in ("storage.inc", "read-only.conf"):
+        text = tmp_path.joinpath("site", name).read_text()
+        assert TIMEOUTS.replace("keepalives_idle='2'", "keepalives_idle='9'") in text
+    assert "keepalives" not in content(layout({"name": "site", "postgresql": PG}), "/etc/zodb/site/storage.inc")
+
+
+def test_a_client_of_several_hosts_refuses_older_data_if_it_is_told_to(tmp_path):
+    options = {**SEVERAL, "revert_when_stale": False, "name": "pyams"}
+    lay(layout({"name": "site", "postgresql": options}, config_dir=str(tmp_path)))
+    section = read(tmp_path / "site" / "storage.inc")
+    assert (section.replica_conf, section.revert_when_stale) == (f"{tmp_path}/site/replicas.conf", False)
+    assert section.name == "pyams"
+
+
+@pytest.mark.parametrize("attrs", ["prefer-standby", "any"])
+def test_hosts_that_are_not_written_to_stay_in_the_dsn(attrs):
+    plan = layout({"name": "site", "postgresql": {**SEVERAL, "target_session_attrs": attrs}})
+    assert "dsn host='db1,db2,db3' " in content(plan, "/etc/zodb/site/storage.inc")
+    assert "/etc/zodb/site/replicas.conf" in plan["absent"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({**SEVERAL, "host": ["db1", "db2:5433"]}, id="several hosts"),
+        pytest.param(
+            {**PG, "host": None, "replica_conf": "/etc/zodb/replicas.conf", "target_session_attrs": "read-write"},
+            id="replica_conf",
+        ),
+    ],
+)
+def test_readers_are_led_to_a_standby(tmp_path, given):
+    options = {**given, "password": "swordfish", "create_schema": True}
     plan = layout({"name": "site", "postgresql": options}, config_dir=str(tmp_path), user="app")
     lay(plan)
     (database,) = ZConfig.loadConfig(ZODB.config.getDbSchema(), f"{tmp_path}/site/read-only.conf")[0].database
     section = database.config.storage.config
     assert (database.name, section.read_only, section.create_schema) == ("main", True, False)
+    assert (section.replica_conf, section.revert_when_stale) == (given.get("replica_conf"), False)
+    assert section.adapter.config.dsn.startswith("host='db1,db2' port='5432,5433' ") == bool(given["host"])
     assert "target_session_attrs='prefer-standby'" in section.adapter.config.dsn
     assert f"passfile='{tmp_path}/site/pgpass'" in section.adapter.config.dsn
-    assert section.replica_conf == hosts.get("replica_conf")
     writer = read(tmp_path / "site" / "storage.inc")
     assert (writer.read_only, writer.create_schema) == (False, True)
     assert "target_session_attrs='read-write'" in writer.adapter.config.dsn
+    assert f"passfile='{tmp_path}/site/pgpass'" in writer.adapter.config.dsn
     assert f"{tmp_path}/site/read-only.conf" in plan["watched"]
 
 
 def test_newt_is_laid_as_postgresql():
-    options = {**PG, **WAITS, "host": ["db1", "db2"], "target_session_attrs": "read-write", "password": "swordfish"}
+    options = {**SEVERAL, "password": "swordfish"}
     laid = [layout({"name": "site", kind: options}, user="app") for kind in ("newt", "postgresql")]
     assert laid[0] == laid[1]
-    assert {"read-only.conf", "pgpass"} <= set(names(laid[0], "path"))
+    assert {"read-only.conf", "replicas.conf", "pgpass"} <= set(names(laid[0], "path"))
 
 
 def test_raw_zconfig_is_kept_out_of_diffs():
@@ -410,7 +484,7 @@ def test_an_absent_entry_leaves_its_caches_and_needs_no_storage():
     assert plan["folders"] == plan["files"] == plan["opened"] == plan["watched"] == []
     assert plan["absent"] == [
         *(f"/etc/zodb/old/{name}" for name in ("storage.inc", "zodb.conf", "zope.conf", "pack.conf", "client.env")),
-        *(f"/etc/zodb/old/{name}" for name in ("read-only.conf", "pgpass", "my.cnf")),
+        *(f"/etc/zodb/old/{name}" for name in MAYBE),
         "/etc/zodb/old",
     ]
     assert plan["caches"] == ["/var/cache/zodb/old"]
@@ -657,6 +731,37 @@ CATALOG = {"name": "catalog", "zeo": ZEO}
             id="hosts without timeouts",
         ),
         pytest.param(
+            [{"name": "site", "postgresql": {**SEVERAL, "target_session_attrs": None}}],
+            {},
+            [
+                'zodb_client_storages[0] "site": postgresql.host, a list, is given, but target_session_attrs is '
+                "missing, without which a standby that answers first is taken; give read-write, or prefer-standby to "
+                "those who only read."
+            ],
+            id="hosts without target_session_attrs",
+        ),
+        *(
+            pytest.param(
+                [{"name": "site", "newt": {**SEVERAL, "host": ["db1", host]}}],
+                {},
+                [
+                    f'zodb_client_storages[0] "site": newt.host {host}: RelStorage takes no colons, blanks, quotes or '
+                    "backslashes in a list of hosts; give the host by its name."
+                ],
+                id=f"hosts with {name}",
+            )
+            for name, host in (("an address of IPv6", "[fd00::2]:5433"), ("a blank", "/run/my postgresql"))
+        ),
+        pytest.param(
+            [
+                {"name": name, "postgresql": {**SEVERAL, "host": hosts, "blob_dir": "/srv/blobs"}}
+                for name, hosts in (("a", ["db1", "db2"]), ("b", ["db2:5432", "db3"]))
+            ],
+            {},
+            [],
+            id="blob_dir of one database with several hosts, twice",
+        ),
+        pytest.param(
             [SITE],
             {"config_dir": "/etc/zodb#1", "cache_dir": "cache"},
             [
@@ -680,6 +785,16 @@ CATALOG = {"name": "catalog", "zeo": ZEO}
             {"virtualenv": "venv"},
             ["zodb_client_virtualenv venv: it is a relative path; write an absolute one."],
             id="relative virtualenv",
+        ),
+        pytest.param(
+            [SITE],
+            {"install_packages": True, "wheelhouse": "wheels"},
+            [
+                "zodb_client_wheelhouse wheels: it is a relative path; write an absolute one.",
+                "zodb_client_install_packages true: zodb_client_virtualenv does not say where to; name the "
+                "application's.",
+            ],
+            id="packages for nowhere",
         ),
         pytest.param(
             [SITE],
@@ -779,6 +894,21 @@ def host(paths=None, certificate=None, **more):
             id="a virtualenv of nobody",
         ),
         pytest.param(
+            {"virtualenv": "/opt/app", "install_packages": True, "user": "app"},
+            {"paths": {"/opt/app/bin/python": {"exists": True, "owner": "1234"}}},
+            ["zodb_client_virtualenv /opt/app: it belongs to 1234, which is no account; give it to one."],
+            id="packages for nobody",
+        ),
+        pytest.param(
+            {"virtualenv": "/opt/app", "install_packages": True, "wheelhouse": "/no/wheels"},
+            {"wheelhouse": {"exists": False, "files": []}},
+            [
+                "zodb_client_wheelhouse /no/wheels: it is no folder that can be read on this host; copy the wheels "
+                "there, or leave it out."
+            ],
+            id="no wheelhouse",
+        ),
+        pytest.param(
             {},
             {"paths": {"/etc/ca.pem": GONE, "/etc/client.key": GONE}},
             [
@@ -820,6 +950,106 @@ def host(paths=None, certificate=None, **more):
 def test_refused_on_this_host(settings, found, sentences):
     given = complete({"name": "site", "zeo": {**ZEO, "tls": TLS}}, {"name": "old", "state": "absent"})
     assert zodb_client_refusals(given, {**SETTINGS, **settings}, host(**found)) == sentences
+
+
+PACKAGES = {
+    "virtualenv": "/opt/app",
+    "release": "latest",
+    "files": str(ROLE.parent / "zodb_common" / "files"),
+    "me": "root",
+    "owner": "app",
+}
+
+
+def missing(storages, installed, **settings):
+    """Return what an application lacks for storages, given by kind and options."""
+    given = complete(
+        *({"name": f"s{number}", **storage} for number, storage in enumerate(storages)),
+        {"name": "old", "state": "absent", "mysql": {"db": "x"}},
+    )
+    return packages(given, {**PACKAGES, **settings}, installed)
+
+
+@pytest.mark.parametrize(
+    ("storages", "there", "requirements"),
+    [
+        pytest.param([{"zeo": ZEO}], [], ["ZEO"], id="zeo"),
+        pytest.param([{"filestorage": {"path": "/x"}}, {"zeo": ZEO}], ["zodb"], ["ZEO"], id="filestorage"),
+        pytest.param([{"sqlite": {"data_dir": "/x"}}], [], ["RelStorage"], id="sqlite"),
+        pytest.param([{"zconfig": "<mappingstorage/>"}], [], [], id="zconfig"),
+        pytest.param([{"postgresql": PG}, {"newt": PG}], [], ["RelStorage", "psycopg2-binary"], id="postgresql"),
+        pytest.param([{"postgresql": PG}], ["relstorage", "psycopg2"], [], id="postgresql, another driver"),
+        pytest.param(
+            [{"postgresql": {**PG, "driver": "gevent psycopg2"}}],
+            ["relstorage", "pg8000"],
+            ["psycopg2-binary"],
+            id="postgresql, that driver",
+        ),
+        pytest.param([{"mysql": {"db": "x"}}], ["PyMySQL", "relstorage"], [], id="mysql"),
+        pytest.param([{"mariadb": {"db": "x"}}], [], ["RelStorage", "PyMySQL[rsa]"], id="mariadb"),
+        pytest.param(
+            [{"mysql": {"db": "x", "driver": "MySQLdb"}}], ["pymysql", "relstorage"], ["mysqlclient"], id="mysqldb"
+        ),
+        pytest.param(
+            [{"mysql": {"db": "x", "driver": "Py MySQL Connector/Python"}}],
+            ["relstorage"],
+            ["mysql-connector-python"],
+            id="mysql's own driver",
+        ),
+        pytest.param([{"oracle": ORACLE}], ["cx_Oracle"], ["RelStorage"], id="oracle"),
+    ],
+)
+def test_what_an_application_lacks(storages, there, requirements):
+    found = missing(storages, dict.fromkeys([*there, "pip"], "1"))
+    assert (found["requirements"], found["refusals"]) == (requirements, [])
+
+
+def test_what_is_there_keeps_its_version_and_what_is_not_gets_that_of_the_lock():
+    there = {"ZODB": "5.8", "zope.interface": "6.0", "app": "1+x"}
+    lines = missing([{"postgresql": PG}], there)["constraints"].splitlines()
+    assert {"zodb==5.8", "zope-interface==6.0", "app==1+x"} <= set(lines)
+    assert len([line for line in lines if line.startswith("zodb==")]) == 1
+    assert any(line.startswith("relstorage==") for line in lines)
+    assert any(line.startswith("cffi==") and " ; " in line for line in lines)
+    # A release that has no RelStorage does for ZEO.
+    assert "zeo==6.1" in missing([{"zeo": ZEO}], {}, release="2025.09")["constraints"].splitlines()
+
+
+@pytest.mark.parametrize(
+    ("settings", "installed", "sentences"),
+    [
+        pytest.param({}, {"pip": "23.0.1"}, [], id="all is well"),
+        pytest.param({}, None, [], id="no virtualenv yet"),
+        pytest.param({"me": "app"}, {"pip": "23.0.1"}, [], id="one's own"),
+        pytest.param({"me": "zodb"}, {"relstorage": "4.3.0", "psycopg2": "2.9"}, [], id="nothing is missing"),
+        pytest.param(
+            {"me": "zodb"},
+            {"pip": "23.0.1"},
+            [
+                "zodb_client_virtualenv /opt/app: it lacks RelStorage and psycopg2-binary, and belongs to app; set "
+                "become: true, or have that account install it."
+            ],
+            id="another's",
+        ),
+        pytest.param(
+            {},
+            {"RelStorage": "4.3.0"},
+            [
+                "zodb_client_virtualenv /opt/app: it lacks psycopg2-binary, and has no pip; install pip there, or "
+                "those packages by what made it."
+            ],
+            id="no pip",
+        ),
+        pytest.param(
+            {"release": "2025.09"},
+            {},
+            ["zodb_client_release 2025.09 has no packages for these storages; choose latest or 2026.11."],
+            id="a release without RelStorage",
+        ),
+    ],
+)
+def test_packages_that_are_not_installed(settings, installed, sentences):
+    assert missing([{"postgresql": PG}], installed, **settings)["refusals"] == sentences
 
 
 @pytest.mark.parametrize(
