@@ -48,7 +48,8 @@ options:
       - >-
         V(follow) makes the data those of a standby, which has to be started then. A cluster that was never started
         gets a copy of the primary's, by C(pg_basebackup). A server that was a primary is stopped, and goes back with
-        C(pg_rewind) to where the other has left it: what it alone has is lost. So does a standby that gets no log, and no other.
+        C(pg_rewind) to where the other has left it: what it alone has is lost. So does a standby that gets no log; one
+        that gets it stays what it is.
     type: str
     choices: [fence, promote, follow]
   since:
