@@ -147,6 +147,7 @@ def environment():
     path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
     collections = str(ROOT / ".collections")
     found = {**os.environ, "PATH": path, "ANSIBLE_COLLECTIONS_PATH": collections, "PYTHONPATH": collections}
+    found.pop("PYTHONDONTWRITEBYTECODE", None)  # thousands of processes would compile the same modules
     if not sys.stdout.isatty():
         found.update(NO_COLOR="1", ANSIBLE_NOCOLOR="true", MOLECULE_COMMAND_BORDERS="0")
     return found
