@@ -2,7 +2,7 @@
 # not install again.
 SHELL = /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help quickstart quickstart-stop test lint sanity unit integration newest molecule cost bench soak docs readmes release changelog clean tools units
+.PHONY: help quickstart quickstart-stop test lint sanity unit integration newest molecule cost bench soak docs readmes release changelog clean tools
 
 help:                   ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -14,7 +14,7 @@ quickstart-stop:        ## Stop it
 	@playbooks/quickstart.sh stop
 
 # What lasts longest comes first, so that both cores are busy until the end.
-test: units             ## Everything that follows, but cost, bench and soak
+test: tools             ## Everything that follows, but cost, bench and soak
 	@.venv/bin/python tests/run.py integration molecule release sanity newest unit lint docs
 
 lint: tools             ## yamllint, ruff, ansible-lint, the changelog
@@ -29,7 +29,7 @@ readmes: tools          ## Write the tables of the roles' READMEs out of meta/ar
 sanity: tools           ## ansible-test sanity
 	@.venv/bin/python tests/run.py sanity
 
-unit: units             ## The unit tests
+unit: tools             ## The unit tests
 	@.venv/bin/python tests/run.py unit
 
 integration: tools      ## The modules, by real tasks on this machine: make integration [TARGET=tests/integration/FILE]
@@ -61,6 +61,3 @@ clean:                  ## Remove the test hosts and all that was installed
 
 tools:
 	@tests/rig/setup tools
-
-units: tools
-	@tests/rig/setup units

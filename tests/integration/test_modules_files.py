@@ -217,10 +217,9 @@ def deeds(tmp_path_factory):
     dates = {case: dates_of(folder) for case, folder in bases.items()}
     predicted = ansible_tasks.run(place, [task(True, **options) for options in tasks.values()], "--diff")
     wrote = {case: dates[case] != dates_of(folder) for case, folder in bases.items()}
-    rounds = [predicted] + [
-        ansible_tasks.run(place, [task(check, **options) for options in tasks.values()], "--diff")
-        for check in (False, True, False)
-    ]
+    more = [task(check, **options) for check in (False, True, False) for options in tasks.values()]
+    done = ansible_tasks.run(place, more, "--diff")
+    rounds = [predicted, *(done[start : start + len(tasks)] for start in range(0, len(done), len(tasks)))]
     return {case: (bases[case], wrote[case], results) for case, *results in zip(tasks, *rounds, strict=True)}
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, pyams.zodb contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""zodb_host_info, run by ansible-playbook as root and as an ordinary user.
+"""zodb_host_info, run by ansible-playbook as root and as an ordinary user, or alone where it is asked again and again.
 
 The test hosts of zeo_server's scenarios are asked what systemd tells.
 """
@@ -223,7 +223,8 @@ def test_a_program_under_zdaemon_is_outdated_until_it_is_started_again(folder):
         subprocess.run([*zdaemon, *words], check=True, capture_output=True)
 
     def look():
-        return ansible_tasks.run(folder, [task(services=[service])])[0]["services"]["zeo-pyams"]
+        started = ansible_tasks.start_module(folder, zodb_host_info, {"services": [service]})
+        return ansible_tasks.result_of(started)["services"]["zeo-pyams"]
 
     (folder / "zeo.conf").write_text("")
     before = look()

@@ -47,7 +47,7 @@ def test_a_killed_server_comes_back_with_every_commit(client, server):
 def write_while_the_server_is_killed(host):
     """Return the outcomes of a burst with three kills, and what the storage has of it."""
     server = Server(host)
-    with Client(host).burst("pyams") as burst:
+    with Client(host).burst("pyams", processes=4) as burst:
         for _attempt in range(3):
             before = burst.acknowledged()
             server.kill("zeo-pyams")

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from testing import Client, Server
+import pytest
+from testing import Client, ClientError, Server
 
 UNITS = ["zeo-pyams.service", "zeo-catalog.service", "zeo-reports.service", "zeo-intranet.service"]
 ONE = ["--limit", "zodb-debian13"]
@@ -52,30 +53,32 @@ def test_a_file_edited_by_hand_is_repaired(play, hosts):
     assert restarted(server, before) == ["zeo-catalog.service"]
 
 
-def test_an_older_release_and_an_absent_instance_can_be_had_and_left_again(play, hosts):
+def test_an_older_release_and_absent_instances_can_be_had_and_left_again(play, hosts):
+    """Of two that are absent the data of one go, as it says so."""
     host = hosts["zodb-debian13"]
     client, link = Client(host), "/opt/zodb/zeo-pyams"
     client.commit("pyams", written="by the new release")
     client.commit("reports", answer=42)
+    client.commit("catalog-orders", answer=42)
     newest = host.check_output("readlink %s", link)
 
-    play.converge(*ONE, zodb_release="2025.09", sites=sites(play, "reports", state="absent"))
+    absent = {"reports": {"state": "absent"}, "catalog": {"state": "absent", "remove_data": True}}
+    changed = [{**site, **absent.get(site["name"], {})} for site in play.variables()["sites"]]
+    play.converge(*ONE, zodb_release="2025.09", sites=changed)
     assert host.check_output("readlink %s", link) != newest
     assert client.read("pyams", "written") == "by the new release"
     client.commit("pyams", written="by the old release")
-    assert host.run("systemctl cat zeo-reports.service").rc != 0
-    assert not host.file("/etc/zodb/zeo-reports.conf").exists
+    for name in absent:
+        assert host.run("systemctl cat %s", f"zeo-{name}.service").rc != 0
+        assert not host.file(f"/etc/zodb/zeo-{name}.conf").exists
     assert host.file("/var/lib/zodb/reports/reports/Data.fs").exists
+    assert host.file("/var/lib/zodb/pyams/pyams/Data.fs").exists
+    assert not host.file("/var/lib/zodb/catalog").exists
 
     run = play.converge(*ONE)
     assert not [task for task, _item in run.tasks("changed") if task.startswith("Build | ")]
     assert host.check_output("readlink %s", link) == newest
     assert client.read("pyams", "written") == "by the old release"
     assert client.read("reports", "answer") == 42
-
-
-def test_data_go_only_when_that_is_said(play, hosts):
-    host = hosts["zodb-debian13"]
-    play.converge(*ONE, sites=sites(play, "reports", state="absent", remove_data=True))
-    assert not host.file("/var/lib/zodb/reports").exists
-    assert host.file("/var/lib/zodb/pyams/pyams/Data.fs").exists
+    with pytest.raises(ClientError, match="answer is not there"):
+        client.read("catalog-orders", "answer")

@@ -60,7 +60,7 @@ def test_a_client_is_added_without_a_restart_and_taken_out_with_one(play, hosts,
     """Taken out by the next run too, if the one that did it ended before the restart."""
     new, other = Client(hosts["zodb-tls-app"]), Client(hosts["zodb-tls-client"])
     before = server.pids(*UNITS)
-    play.converge(sites=sites(play, "blog", clients=APPLICATIONS))
+    play.converge(*SERVER_AND_ONE, sites=sites(play, "blog", clients=APPLICATIONS))
     assert restarted(server, before) == []
     new.commit("blog", answer=43)
 
