@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The playbook migrate, run by ansible-playbook on this machine: real servers, and an application that goes on writing.
 
-The application opens whatever the file storage.inc tells that the role zodb_client has laid, commits a hundred times a
+The application opens whatever the file storage.inc tells that the role zodb_client has laid, commits twenty times a
 second, and is stopped and started by the commands that the playbook is given.
 """
 
@@ -29,7 +29,7 @@ SMALL = {"seed": 20261127, "objects": 20, "transactions": 6, "undo_creation": Fa
 OBJECTS = 1_000_000 if os.environ.get("SOAK") == "1" else 2_000  # of the site whose pause is measured
 START = """
 cd {folder}
-setsid {python} {folder}/writer.py {folder}/config/pyams/storage.inc {folder}/ledger $(cat rate) >>writer.log 2>&1 &
+setsid {python} {folder}/writer.py {folder}/config/pyams/storage.inc {folder}/ledger 20 >>writer.log 2>&1 &
 echo $! >pid
 """
 STOP = """
@@ -82,7 +82,6 @@ class Site:
         (folder / "writer.py").write_text((storage_kinds.HERE / "storage_writer.py").read_text())
         for name, text in (("start", START), ("stop", STOP)):
             (folder / name).write_text(text.format(folder=folder, python=PYTHON))
-        (folder / "rate").write_text("100")
         self.ledger.path.touch()
         own(folder, account)
         own(self.ledger.path, account)
@@ -213,7 +212,7 @@ def test_from_a_server_of_ours_to_postgresql_and_back(site, make_storage):
     source.fill(**{**SMALL, "objects": OBJECTS})
     site.variables.update(migrate_name="", migrate_zeo_server="pyams", migrate_destination=destination.description)
     site.starts()
-    with source.written() as forgotten:
+    with source.written(rate=20) as forgotten:
         done = site.run()
     assert done.status == 0
     assert pause(done) < 60
@@ -316,8 +315,6 @@ def test_from_newt_to_a_filestorage_and_back_in_phases(site, make_storage):
         refused = site.run("-e", f"migrate_phase={phase}")
         assert refused.status == 2
         assert sentence in refused.text
-    # A transaction at a time goes into what keeps history: two busy cores copy hardly more than a hundred a second.
-    (site.folder / "rate").write_text("20")
     site.starts()
     for phase in ("copy", "copy", "catch_up"):
         assert site.run("-e", f"migrate_phase={phase}").status == 0
