@@ -58,7 +58,7 @@ options:
       standby.
     type: str
   needs:
-    description: For O(act=promote), the place of a commit that the standby has to have received, as RV(commits).
+    description: For O(act=promote), the end of a commit that the standby has to have received, as RV(commits).
     type: str
   accept_loss:
     description: For O(act=promote), go on without it.
@@ -152,7 +152,7 @@ server:
       type: int
   sample: {there: true, started: true, enabled: true, up: true, standby: false, standbys: [zodb_db2]}
 commits:
-  description: With O(since), the places of the commits that come after it.
+  description: With O(since), where the commits end that come after it.
   returned: with O(act=fence)
   type: list
   elements: str
@@ -170,7 +170,7 @@ import re
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pyams.zodb.plugins.module_utils._lsn import place
+from ansible_collections.pyams.zodb.plugins.module_utils import _lsn
 
 ARGUMENTS = {
     "version": {"type": "str"},
@@ -208,8 +208,11 @@ UNKNOWN = dict.fromkeys(("received", "streaming", "standbys", "slots", "clients"
 
 
 def commits(text):
-    """Return the places of the commits in what pg_waldump prints."""
-    return re.findall(r"^rmgr: Transaction .*\blsn: ([0-9A-F]+/[0-9A-F]+),.*\bdesc: COMMIT", text, re.MULTILINE)
+    """Return where the commits end in what pg_waldump prints."""
+    found = re.findall(
+        r"^rmgr: Transaction +len \(rec/tot\): *\d+/ *(\d+),.* lsn: (\S+),.* desc: COMMIT", text, re.MULTILINE
+    )
+    return [_lsn.text(_lsn.end(_lsn.place(begin), int(length))) for length, begin in found]
 
 
 class Member:
@@ -349,12 +352,13 @@ class Member:
             self.set_start_conf("disabled")
             self.stop()
         result = {"commits": []}
-        if since and found["there"] and os.path.exists(f"{self.data()}/pg_wal"):
+        # Of one that still runs in check mode, nobody can tell yet what it hands out when it stops.
+        if since and found["there"] and not self.runs():
             result["commits"] = self.commits_since(since)
         return changed, result
 
     def commits_since(self, since):
-        """Return the places of the commits in the log of transactions from a place on. At its end pg_waldump fails."""
+        """Return where the commits end in the log of transactions from a place on. At its end pg_waldump fails."""
         _code, out, _err = self.as_owner(
             [self.tool("pg_controldata"), "-D", self.data()], environ_update={"LC_ALL": "C"}
         )
@@ -369,11 +373,11 @@ class Member:
                 f"{self.where} cannot be promoted, {found['why'] or 'it is not there'}; start it, or promote another."
             )
         needs = given["needs"]
-        lost = bool(needs and found["standby"] and place(found["received"]) <= place(needs))
+        lost = bool(needs and found["standby"] and _lsn.place(found["received"]) < _lsn.place(needs))
         if lost and not given["accept_loss"]:
             self.fail(
                 f"{self.where} has the log of transactions up to {found['received']}, and the last commit of its "
-                f"primary is at {needs}; start that one again, or lose what is between with accept_loss=true."
+                f"primary ends at {needs}; start that one again, or lose what is between with accept_loss=true."
             )
         missing = [slot for slot in given["slots"] if slot not in found["slots"]]
         if not self.module.check_mode:

@@ -10,7 +10,7 @@ from ansible_collections.pyams.zodb.plugins.filter.relstorage_postgres_clients i
 from ansible_collections.pyams.zodb.plugins.filter.relstorage_postgres_complete import relstorage_postgres_complete
 from ansible_collections.pyams.zodb.plugins.filter.relstorage_postgres_promotion import relstorage_postgres_promotion
 from ansible_collections.pyams.zodb.plugins.filter.relstorage_postgres_turn import relstorage_postgres_turn
-from ansible_collections.pyams.zodb.plugins.module_utils import _relstorage_postgres_members
+from ansible_collections.pyams.zodb.plugins.module_utils import _lsn, _relstorage_postgres_members
 from ansible_collections.pyams.zodb.plugins.modules import zodb_postgres_member
 from test_relstorage_postgres import SETTINGS, entries, one, refused
 
@@ -298,7 +298,7 @@ def test_clients_know_all_members():
     assert given["sslrootcert"] == "/etc/zodb/tls/postgres-db1.members.crt"
 
 
-def test_the_places_of_commits():
+def test_where_commits_end():
     text = (
         "rmgr: Transaction len (rec/tot):     34/    34, tx:        743, lsn: 0/03000148, prev 0/03000110, "
         "desc: COMMIT 2026-11-27 15:00:00.000000 UTC\n"
@@ -307,8 +307,10 @@ def test_the_places_of_commits():
         "rmgr: Transaction len (rec/tot):     98/    98, tx:        745, lsn: A/030001A0, prev 0/03000170, "
         "desc: COMMIT 2026-11-27 15:00:01.000000 UTC; inval msgs: catcache 50\n"
     )
-    assert zodb_postgres_member.commits(text) == ["0/03000148", "A/030001A0"]
+    assert zodb_postgres_member.commits(text) == ["0/3000170", "A/3000208"]
 
 
-def test_a_later_place_is_the_larger():
-    assert zodb_postgres_member.place("1/148") > zodb_postgres_member.place("0/FFFFFFFF")
+def test_places_in_the_log():
+    assert _lsn.place("1/148") > _lsn.place("0/FFFFFFFF")
+    assert _lsn.text(_lsn.place("A/3000148")) == "A/3000148"
+    assert _lsn.end(_lsn.place("0/3001FF8"), 34) == _lsn.place("0/3002020") + _lsn.HEADER
