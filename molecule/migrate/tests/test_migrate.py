@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, pyams.zodb contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A site under systemd moves from its ZEO server to another storage and back, while its application writes."""
+"""A site under systemd moves from its ZEO server to PostgreSQL and back, while its application writes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from testing import Play, wait_for
 
 DATA = "/var/lib/zodb/pyams"
 OLD = {"reader": "file", "path": f"{DATA}/pyams/Data.fs", "history": True, "blob_dir": f"{DATA}/pyams/blobs"}
-NEW = {"reader": "sqlite", "path": f"{DATA}/sqlite/main.sqlite3", "history": False, "blob_dir": f"{DATA}/sqlite-blobs"}
+DSN = "host=localhost dbname=pyams user=pyams passfile=/etc/zodb/relstorage-pyams.pgpass"
+NEW = {"reader": "postgresql", "dsn": DSN, "history": False, "blob_dir": None}
+PYTHON = "/opt/zodb/relstorage-pyams/bin/python"
 APP = "/var/lib/pyams-app"
 LEDGER = {"reader": "ledger", "path": f"{APP}/ledger", "history": False, "blob_dir": None}
 NOTE = "/etc/zodb/zeo-pyams.pyams.moved"
@@ -43,8 +45,8 @@ class Site:
     def lost(self, storage):
         """Return what is not in a storage as it was acknowledged, while the application stands still."""
         self.host.check_output("systemctl stop pyams-app.service")
-        python = "/opt/zodb/relstorage/bin/python /srv/storage_compare.py"
-        found = self.host.check_output(f"runuser -u zodb -- {python} %s %s", json.dumps(LEDGER), json.dumps(storage))
+        compare = f"{PYTHON} /srv/storage_compare.py"
+        found = self.host.check_output(f"runuser -u zodb -- {compare} %s %s", json.dumps(LEDGER), json.dumps(storage))
         self.host.check_output("systemctl start pyams-app.service")
         differing = json.loads(found)
         differing.pop("extra", None)
@@ -53,8 +55,12 @@ class Site:
     def straggler(self):
         """Return what becomes of a commit to the old server by somebody who was not told."""
         self.host.check_output(f"printf %%s %s >{APP}/old.conf && rm -f {APP}/straggler", STRAGGLER)
-        command = f"/opt/zodb/relstorage/bin/python /srv/storage_writer.py {APP}/old.conf {APP}/straggler 50"
+        command = f"{PYTHON} /srv/storage_writer.py {APP}/old.conf {APP}/straggler 50"
         return self.host.run(f"timeout 5 runuser -u zodb -- {command}").stderr
+
+    def objects(self):
+        """Return how many objects the database has."""
+        return int(self.host.check_output("runuser -u zodb -- psql -XAtc 'select count(*) from object_state' %s", DSN))
 
     def state(self, unit):
         """Return whether a unit is loaded, runs, and starts with the host."""
@@ -65,9 +71,8 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(host):
-    """The site, whose application starts with the first test, and where its database can lie."""
+    """The site, whose application starts with the first test."""
     made = Site(host)
-    host.check_output(f"install -d -o zodb -g zodb -m 700 {DATA}/sqlite")
     host.check_output("systemctl enable --now pyams-app.service")
     made.writes()
     return made
@@ -81,16 +86,18 @@ def move():
 def test_a_look_changes_nothing(site, move):
     looked = move.converge("-e", "migrate_phase=check")
     assert looked.count() == 0
-    assert "to sqlite with 0: empty" in looked.output
-    assert not site.host.file(f"{DATA}/sqlite/main.sqlite3").exists
+    assert "to postgresql with 0: empty" in looked.output
+    assert site.objects() == 0
     assert site.state("zeo-pyams.service") == ("loaded", "active", "enabled")
     assert site.state("pack-zeo-pyams.timer") == ("loaded", "active", "enabled")
+    assert site.state("pack-relstorage-pyams.timer") == ("loaded", "active", "enabled")
 
 
 def test_no_pack_runs_while_it_moves(site, move):
     """Killed in the pause, it leaves the application and the server stopped."""
     move.interrupt("Fence | Keep everybody from writing")
     assert site.state("pack-zeo-pyams.timer")[1] == "inactive"
+    assert site.state("pack-relstorage-pyams.timer")[1] == "inactive"
     assert site.state("pyams-app.service")[1] == "inactive"
     assert site.state("zeo-pyams.service") == ("loaded", "inactive", "enabled")
     assert json.loads(site.host.file(NOTE).content_string)["phase"] == "switching"
@@ -105,10 +112,17 @@ def test_it_moves(site, move):
     assert site.state("zeo-pyams.service") == ("loaded", "active", "enabled")
     assert "ReadOnly" in site.straggler()
     assert site.state("pack-zeo-pyams.timer") == ("not-found", "inactive", "")
+    assert site.state("pack-relstorage-pyams.timer") == ("loaded", "active", "enabled")
+
+
+def test_the_database_is_packed_while_the_application_writes(site):
+    site.host.check_output("systemctl start pack-relstorage-pyams.service")
+    site.writes()
+    assert site.lost(NEW) == {}
 
 
 def test_its_files_are_those_of_the_account(site):
-    folders = f"{DATA}/sqlite {DATA}/sqlite-blobs {DATA}/migrate"
+    folders = f"/var/lib/zodb/relstorage-pyams /var/cache/zodb/pyams/rs-blobs {DATA}/migrate"
     assert site.host.check_output(f"find {folders} ! -user zodb") == ""
     assert site.host.check_output(f"find {folders} -type f -perm /022") == ""
     note = site.host.file(NOTE)
@@ -121,7 +135,7 @@ def test_it_does_not_move_twice(site, move, play):
     site.writes()
     refused = play.run()
     assert refused.rc == 2
-    assert "its site has moved to sqlite on 2" in refused.output
+    assert "its site has moved to postgresql on 2" in refused.output
 
 
 def test_it_moves_back(site, move, play):
@@ -132,8 +146,10 @@ def test_it_moves_back(site, move, play):
     assert not site.host.file(NOTE).exists
     assert site.state("zeo-pyams.service") == ("loaded", "active", "enabled")
     assert site.state("pack-zeo-pyams.timer") == ("loaded", "active", "enabled")
+    assert site.state("pack-relstorage-pyams.timer")[1] == "inactive"
     site.host.check_output("systemctl start pack-zeo-pyams.service")
-    assert play.converge().count() == 0
+    assert play.converge().count() == 1
+    assert site.state("pack-relstorage-pyams.timer")[1] == "active"  # by its own role
 
 
 def test_it_moves_again(site, move):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
+import pathlib
 
 import pytest
 from testing import Application, Client, ClientError, Server, wait_for
@@ -14,6 +15,7 @@ from testing import Application, Client, ClientError, Server, wait_for
 VERSIONS = {"zodb-pg12": 15, "zodb-pg13": 17}
 STORAGES = ["pyams", "archive", "blog"]
 NETWORK, APPLICATION = "zodb-pg13", "zodb-pg-app"
+COMPARE = pathlib.Path(__file__).parents[3] / "tests" / "integration" / "storage_compare.py"
 HEALTH = "/opt/zodb/relstorage-%s/bin/zodb-health /etc/zodb/relstorage-%s.toml"
 
 
@@ -175,6 +177,45 @@ def test_packs_are_due_and_hardened(host):
         assert host.service(f"pack-relstorage-{storage}.timer").is_enabled
     done = host.run("systemd-analyze security --no-pager --threshold=20 pack-relstorage-blog.service")
     assert done.rc == 0, done.stdout[-200:]
+
+
+# Dumps ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def restored(host):
+    """The name of an empty database, which is its account's and password's too, of which nothing is left afterwards."""
+    sql(host, "create role restored login password 'restored'")
+    sql(host, "create database restored owner restored template template0 encoding 'UTF8' locale 'C'")
+    yield "restored"
+    sql(host, "drop database restored with (force)")
+    sql(host, "drop role restored")
+
+
+def test_a_dump_by_the_account_is_restored_by_another(host, client, restored):
+    """Both are ordinary accounts; blobs, which are large objects, come along."""
+    written = client.write_blob("blog", "dumped", size=3_000_000)
+    client.commit("blog", greeting="hello")
+    folder = host.check_output("runuser -u zodb -- mktemp -d")
+    source = "host=127.0.0.1 user=blog dbname=blog passfile=/etc/zodb/relstorage-blog.pgpass"
+    copy = f"host=127.0.0.1 user={restored} dbname={restored} password={restored}"
+    host.check_output("runuser -u zodb -- pg_dump -Fc -f %s %s", f"{folder}/dump", source)
+    into = ["--exit-on-error", "--no-owner", "--no-privileges", f"{folder}/dump"]
+    host.check_output(f"runuser -u zodb -- pg_restore -d %s {' '.join(into)}", copy)
+
+    places = [{"reader": "postgresql", "dsn": dsn, "history": False, "blob_dir": None} for dsn in (source, copy)]
+    compare = "runuser -u zodb -- /opt/zodb/relstorage-blog/bin/python -c %s %s %s"
+    script = COMPARE.read_text(encoding="utf-8")
+    assert json.loads(host.check_output(compare, script, *map(json.dumps, places))) == {}
+
+    files = host.check_output("mktemp -d")
+    host.check_output("cp -r /etc/zodb/blog %s && printf '*:*:*:*:restored' >%s", files, f"{files}/blog/pgpass")
+    changes = f"s|/etc/zodb/blog/|{files}/blog/|; s|/var/cache/zodb/blog/|{files}/|; s|'blog'|'{restored}'|g"
+    host.check_output("sed -i %s %s && chown -R pyams %s", changes, f"{files}/blog/storage.inc", files)
+    opened = Client(host, folder=files)
+    assert opened.read_blob("blog", "dumped") == written
+    opened.commit("blog", greeting="hello again")
+    assert (opened.read("blog", "greeting"), client.read("blog", "greeting")) == ("hello again", "hello")
 
 
 # Health --------------------------------------------------------------------------------------------------------------
