@@ -74,26 +74,22 @@ def start(command, log, account, last):
 class PostgreSQL:
     """One cluster: its socket is open to everybody here, its port asks for a password, and speaks TLS as localhost.
 
-    ROLE owns every database that is made. The socket's folder is socket_dir, the port of both is port.
+    ROLE owns every database that is made. The socket's folder is socket_dir, the port of both is port. durable: it
+    waits for the disk, and has the sizes that PostgreSQL comes with.
     """
 
     ROLE = "zodb"
     QUOTED = "it's a $ecret, \\1"  # its password: whatever needs quoting
 
-    def __init__(self, folder, certificates):
+    def __init__(self, folder, certificates, durable=False):
         self._settle(folder)
         self._run(
             "initdb", "--no-sync", "--username=admin", "--auth-local=trust", "--auth-host=scram-sha-256", self.data
         )
-        # Nothing here outlives the machine, so nothing waits for its disk.
-        settings = {
-            "listen_addresses": "127.0.0.1",
-            "ssl": "on",
-            "fsync": "off",
-            "full_page_writes": "off",
-            "shared_buffers": "64MB",
-            "max_wal_size": "256MB",
-        }
+        settings = {"listen_addresses": "127.0.0.1", "ssl": "on"}
+        if not durable:
+            # Nothing here outlives the machine, so nothing waits for its disk.
+            settings.update(fsync="off", full_page_writes="off", shared_buffers="64MB", max_wal_size="256MB")
         for path, name in ((certificates.server, "server.crt"), (certificates.server_key, "server.key")):
             shutil.copyfile(path, self.data / name)
             self.data.joinpath(name).chmod(0o600)
@@ -115,6 +111,15 @@ class PostgreSQL:
         other.start()
         return other
 
+    def twin(self, folder):
+        """Return a server with the same data, page by page, which has yet to be started; this one is stopped."""
+        self.stop(signal.SIGINT)
+        other = copy.copy(self)
+        other._settle(folder)
+        subprocess.run(["cp", "-a", f"{self.data}/.", other.data], check=True)
+        other._configure({})
+        return other
+
     def _settle(self, folder):
         self.bin = max(
             pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name.split(".")[0])
@@ -130,6 +135,10 @@ class PostgreSQL:
         for path, mode in ((self.data, 0o700), (self.socket_dir, 0o755)):
             path.mkdir(mode)
             own(path, self.account)
+
+    def include(self, file):
+        """Have its settings come from a file too, but for where it listens."""
+        self._configure({"include": file})
 
     def _configure(self, settings):
         own_settings = {"port": self.port, "unix_socket_directories": self.socket_dir}
