@@ -51,7 +51,7 @@ class Check:
 
 
 def molecule():
-    """Return a check for each scenario, or for that of SCENARIO: hosts first, then the one with the most tests."""
+    """Return a check for each scenario, or for that of SCENARIO: hosts first, then what has most hosts and tests."""
     chosen = os.environ.get("SCENARIO")
     files = [path for path in ROOT.glob("molecule/*/molecule.yml") if chosen in (None, path.parent.name)]
     if not files:
@@ -59,7 +59,8 @@ def molecule():
 
     def order(file):
         tests = sum(path.read_text(encoding="utf-8").count("def test_") for path in file.parent.glob("tests/*.py"))
-        return file.parent.name != "hosts", -tests
+        machines = len(yaml.safe_load(file.read_text(encoding="utf-8"))["platforms"])
+        return file.parent.name != "hosts", -machines, -tests
 
     return [scenario(file) for file in sorted(files, key=order)]
 
