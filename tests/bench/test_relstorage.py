@@ -202,7 +202,7 @@ def sides():
         for folder in folders.values():
             folder.mkdir()
         defaults = PostgreSQL(folders["defaults"], Certificates(folders["certificates"]), durable=True)
-        stack.callback(lambda: defaults.stop())
+        stack.callback(defaults.stop)
         database = defaults.make_database()
         plain = database_of(
             top / "plain.conf",
@@ -219,7 +219,7 @@ def sides():
         for server in (ours, defaults):
             server.start()
             server.psql(RUN_FOR_A_WHILE, database)
-        stack.callback(lambda: ours.stop())
+        stack.callback(ours.stop)
         zeo = make("zeo", top / "zeo", blobs=None)
         stack.callback(zeo.server.stop)
         by_zeo = database_of(top / "zeo.conf", zeo.section.replace("{name}", ""))
