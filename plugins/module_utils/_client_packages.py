@@ -46,11 +46,11 @@ def packages(
     there. installed: versions by name, or none where the virtualenv is not there.
     """
     present = [entry for entry in entries if entry["state"] == "present"]
-    there = {_canonical(name): version for name, version in (installed or {}).items()}
+    there = {_virtualenv.canonical(name): version for name, version in (installed or {}).items()}
     requirements: list[str] = []
     for entry in present:
         for one in _needed(entry):
-            if one[0] not in requirements and not any(_canonical(name) in there for name in one):
+            if one[0] not in requirements and not any(_bare(name) in there for name in one):
                 requirements.append(one[0])
     purpose = "relstorage" if any(entry[kind] for entry in present for kind in _DATABASES) else "zeo"
     releases = _virtualenv.releases(settings["files"], purpose)
@@ -104,5 +104,6 @@ def _refusals(settings: dict[str, Any], there: dict[str, str], requirements: lis
     return []
 
 
-def _canonical(requirement: str) -> str:
-    return re.sub(r"[-_.]+", "-", requirement.partition("[")[0]).lower()
+def _bare(requirement: str) -> str:
+    """Return the name of a requirement without its extras."""
+    return _virtualenv.canonical(requirement.partition("[")[0])

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ansible_collections.pyams.zodb.plugins.module_utils._virtualenv import canonical
 from ansible_collections.pyams.zodb.plugins.module_utils._zeo_values import above, inside, listed, show
 
 PYTHONS = ("3.11", "3.12", "3.13")
@@ -151,7 +152,7 @@ def _wheelhouse_rules(role: str, settings: dict, host: dict) -> Iterator[str]:
             missing.append(f"{pin['name']}=={pin['version']}")
     for package in settings["extra_packages"]:
         match = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?!.*@)", package)
-        if match and _canonical(match[1]) not in {name for name, version in there}:
+        if match and canonical(match[1]) not in {name for name, version in there}:
             missing.append(package.strip())
     if missing:
         first = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
@@ -175,11 +176,7 @@ def _distributions(file: str, python: str | None) -> Iterator[tuple[str, str]]:
                 and any(tag[:3] == "cp3" and tag[3:].isdigit() and int(tag[3:]) <= minor for tag in pythons)
             )
         ):
-            yield _canonical(parts[0]), parts[1].lower()
+            yield canonical(parts[0]), parts[1].lower()
     match = re.fullmatch(r"(.+)-([0-9][^-]*)\.(tar\.gz|zip)", file)
     if match:
-        yield _canonical(match[1]), match[2].lower()
-
-
-def _canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+        yield canonical(match[1]), match[2].lower()

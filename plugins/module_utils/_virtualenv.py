@@ -21,11 +21,16 @@ def releases(files: str, purpose: str) -> list[str]:
     return sorted(lock.stem[len(purpose) + 1 :] for lock in pathlib.Path(files, "locks").glob(purpose + "-*.txt"))
 
 
+def canonical(name: str) -> str:
+    """Return the name of a distribution as the index has it, whichever way it is written."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def pins(text: str) -> list[dict[str, str | None]]:
     """Return the pins of a lock file: name (normalised), version, marker (null if the pin is for every Python)."""
     found = re.findall(r"^([A-Za-z0-9][\w.-]*)==([^\s;\\]+)(?:\s*;\s*([^\\\n]+))?", text, re.MULTILINE)
     return [
-        {"name": re.sub(r"[-_.]+", "-", name).lower(), "version": version, "marker": marker.strip() or None}
+        {"name": canonical(name), "version": version, "marker": marker.strip() or None}
         for name, version, marker in found
     ]
 
