@@ -30,7 +30,7 @@ from ansible_collections.pyams.zodb.plugins.module_utils._storage import (
     render_database,
     render_pack,
 )
-from ansible_collections.pyams.zodb.plugins.module_utils._storage_postgresql import one_replica
+from ansible_collections.pyams.zodb.plugins.module_utils._storage_postgresql import KEEPALIVES, one_replica
 
 # Of storages whose files the role can lay. Of a config_file, there is nothing to lay.
 KINDS = ("zeo", "filestorage", "postgresql", "newt", "mysql", "mariadb", "oracle", "sqlite", "zconfig")
@@ -46,8 +46,6 @@ _PASSWORD_FILES = {
     "mysql": ("read_default_file", "my.cnf"),
     "mariadb": ("read_default_file", "my.cnf"),
 }
-# Without them, a client waits for the answer of a host that was cut off until the kernel asks it, after two hours.
-_KEEPALIVES = {"keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 3}
 # What a host has to be for one who writes.
 _WRITTEN = ("read-write", "primary")
 # Kinds whose section may hold a password: text of the user's own, and what is read from nowhere else.
@@ -365,7 +363,7 @@ def _storage(entry: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
             # The folder itself is the client's, which makes it with the application's own account.
             options["blob_dir"] = f"{_cache(entry, settings)}/blobs"
         if _has_hosts(entry):
-            options.update((name, value) for name, value in _KEEPALIVES.items() if options[name] is None)
+            options.update((name, value) for name, value in KEEPALIVES.items() if options[name] is None)
         if _has_replicas(entry):
             options.update(name=options["name"] or entry["name"], revert_when_stale=None)
         given = {kind: options}

@@ -25,6 +25,7 @@ from ansible_collections.pyams.zodb.plugins.module_utils import (
     _role,
     _storage,
 )
+from ansible_collections.pyams.zodb.plugins.module_utils._storage_postgresql import TIMEOUTS
 from ansible_collections.pyams.zodb.plugins.module_utils._zeo_values import (
     above,
     show,
@@ -194,7 +195,7 @@ def clients(storages: list[dict], settings: dict, passwords: dict[str, str]) -> 
         }
         if not all(map(loopback, hosts)):
             known_by = settings["tls_ca"] or anchor(settings)
-            postgresql.update(_relstorage_postgres_members.TIMEOUTS, sslmode="verify-full", sslrootcert=known_by)
+            postgresql.update(TIMEOUTS, sslmode="verify-full", sslrootcert=known_by)
         if len(hosts) > 1:
             postgresql["target_session_attrs"] = "read-write"
         found.append(

@@ -17,20 +17,12 @@ from collections.abc import Iterator
 
 from ansible_collections.pyams.zodb.plugins.module_utils import _storage
 from ansible_collections.pyams.zodb.plugins.module_utils._lsn import place
-from ansible_collections.pyams.zodb.plugins.module_utils._storage_postgresql import dsn
+from ansible_collections.pyams.zodb.plugins.module_utils._storage_postgresql import TIMEOUTS, dsn
 from ansible_collections.pyams.zodb.plugins.module_utils._zeo_values import listed, show, wrong_host_name, wrong_size
 
 ROLE = "relstorage_postgres"
 OLDEST = 13  # version whose standbys can be pointed elsewhere, and whose slots have a limit
 ACCOUNT = "zodb_replication"
-# What let clients and standbys go on by themselves after every cut, see the README of zodb_client.
-TIMEOUTS = {
-    "connect_timeout": 2,
-    "keepalives_idle": 2,
-    "keepalives_interval": 1,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 4000,
-}
 
 
 def slot(host: str) -> str:

@@ -23,6 +23,10 @@ from ansible_collections.pyams.zodb.plugins.module_utils._storage_types import (
 )
 
 PORT = 5432
+# What let clients and standbys go on by themselves after every cut, see the README of zodb_client. Without the first,
+# one waits for the answer of a host that was cut off until the kernel asks it, after two hours.
+KEEPALIVES = {"keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 3}
+TIMEOUTS = {"connect_timeout": 2, **KEEPALIVES, "tcp_user_timeout": 4000}
 _VERIFYING = ("verify-ca", "verify-full")
 _WAITS = ("connect_timeout", "tcp_user_timeout")
 _ONE_DSN = "is made of host, port, dbname, user and the other options of libpq; give those, or the section as zconfig."
