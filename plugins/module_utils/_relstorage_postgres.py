@@ -32,7 +32,6 @@ from ansible_collections.pyams.zodb.plugins.module_utils._zeo_values import (
     tidy,
     wrong_account,
     wrong_host_name,
-    wrong_name,
     wrong_path,
     wrong_size,
     wrong_title,
@@ -430,12 +429,7 @@ def _login_rules(login: dict) -> Iterator[str]:
 
 def _entry_rules(storage: dict, before: list[dict], settings: dict) -> Iterator[str]:
     name = storage["name"]
-    if wrong_name(name):
-        yield f"name {wrong_name(name)}"
-    if name == "tls":
-        yield "name tls is that of a folder of certificates; choose another."
-    if name in [other["name"] for other in before]:
-        yield f"name {show(name)} is that of an entry before; give each entry its own."
+    yield from _role.entry_rules(storage, before)
     for key, what in (("dbname", "databases"), ("user", "roles")):
         if not _NAME.fullmatch(storage[key]) and (key == "dbname" or storage["user"] != storage["dbname"]):
             yield (
@@ -446,8 +440,6 @@ def _entry_rules(storage: dict, before: list[dict], settings: dict) -> Iterator[
         yield f"dbname {storage['dbname']} is PostgreSQL's own database; choose another."
     if storage["user"] in ("postgres", _relstorage_postgres_members.ACCOUNT) or storage["user"].startswith("pg_"):
         yield f"user {storage['user']} is a role of the server's own; choose another."
-    if storage["remove_data"] and storage["state"] != "absent":
-        yield "remove_data true contradicts state present; say state: absent, or leave remove_data out."
     if storage["state"] == "absent":
         return
     for other in (other for other in before if other["name"] != name):
@@ -495,13 +487,9 @@ def _client_rules(storage: dict, settings: dict) -> Iterator[str]:
         yield f"client.host {wrong_host_name(client['host'])}"
     if client["port"] is not None and not 0 < client["port"] < 65536:
         yield f"client.port {client['port']} is no port; write one from 1 to 65535."
-    if wrong_size(client["blob_cache_size"]):
-        yield f"client.blob_cache_size {wrong_size(client['blob_cache_size'])}"
     if client["cache_local_dir"] and wrong_path(client["cache_local_dir"]):
         yield f"client.cache_local_dir {wrong_path(client['cache_local_dir'])}"
-    for name in ("pool_size", "connection_cache_size", "cache_local_mb"):
-        if client[name] < 1:
-            yield f"client.{name} {client[name]} is too small to work with; write a number above 0."
+    yield from _role.client_rules(client)
     if not settings.get("client"):
         return
     far = [host for host in client_hosts(storage, settings) if not loopback(host)]

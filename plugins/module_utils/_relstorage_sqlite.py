@@ -18,12 +18,9 @@ from ansible_collections.pyams.zodb.plugins.module_utils._zeo_layout import HOME
 from ansible_collections.pyams.zodb.plugins.module_utils._zeo_values import (
     above,
     inside,
-    show,
     temporary,
     tidy,
     wrong_folder,
-    wrong_name,
-    wrong_size,
     wrong_title,
 )
 
@@ -163,14 +160,7 @@ def _settings_rules(settings: dict) -> Iterator[str]:
 
 def _entry_rules(storage: dict, written: dict, before: list[dict], settings: dict) -> Iterator[str]:
     name = storage["name"]
-    if wrong_name(name):
-        yield f"name {wrong_name(name)}"
-    if name == "tls":
-        yield "name tls is that of a folder of certificates; choose another."
-    if name in [other["name"] for other in before]:
-        yield f"name {show(name)} is that of an entry before; give each entry its own."
-    if storage["remove_data"] and storage["state"] != "absent":
-        yield "remove_data true contradicts state present; say state: absent, or leave remove_data out."
+    yield from _role.entry_rules(storage, before)
     for key in ("data_dir", "blob_dir"):
         if storage["remove_data"] and written[key]:
             yield (
@@ -186,7 +176,7 @@ def _entry_rules(storage: dict, written: dict, before: list[dict], settings: dic
         if other["state"] == "present" and other["name"] != name:
             yield from _neighbour_rules(storage, other)
     yield from _role.pack_rules(storage["pack"], storage["keep_history"])
-    yield from _client_rules(storage["client"])
+    yield from _role.client_rules(storage["client"])
 
 
 def _places(storage: dict) -> list[tuple[str, str]]:
@@ -233,11 +223,3 @@ def _neighbour_rules(storage: dict, other: dict) -> Iterator[str]:
                     f'{key} {path} is not apart from {others} {taken} of "{other["name"]}"; give each storage folders '
                     "of its own."
                 )
-
-
-def _client_rules(client: dict) -> Iterator[str]:
-    if wrong_size(client["blob_cache_size"]):
-        yield f"client.blob_cache_size {wrong_size(client['blob_cache_size'])}"
-    for name in ("pool_size", "connection_cache_size", "cache_local_mb"):
-        if client[name] < 1:
-            yield f"client.{name} {client[name]} is too small to work with; write a number above 0."

@@ -20,7 +20,9 @@ from ansible_collections.pyams.zodb.plugins.module_utils._zeo_values import (
     wrong_calendar,
     wrong_folder,
     wrong_mail,
+    wrong_name,
     wrong_path,
+    wrong_size,
 )
 
 CLEANED = ("cache_dir", "venv_dir")  # where old things are deleted
@@ -80,6 +82,28 @@ def settings_rules(role: str, folders: tuple[str, ...], accounts: tuple[str, ...
         wrong = wrong_mail(settings["mail_sender"])
         if wrong:
             yield f"{role}_mail_sender {wrong}"
+
+
+def entry_rules(storage: dict, before: list[dict]) -> Iterator[str]:
+    """Yield a sentence for everything that is wrong with how an entry is named, and whether it is to be there."""
+    name = storage["name"]
+    if wrong_name(name):
+        yield f"name {wrong_name(name)}"
+    if name == "tls":
+        yield "name tls is that of a folder of certificates; choose another."
+    if name in [other["name"] for other in before]:
+        yield f"name {show(name)} is that of an entry before; give each entry its own."
+    if storage["remove_data"] and storage["state"] != "absent":
+        yield "remove_data true contradicts state present; say state: absent, or leave remove_data out."
+
+
+def client_rules(client: dict) -> Iterator[str]:
+    """Yield a sentence for everything that is wrong with how clients open a storage of RelStorage."""
+    if wrong_size(client["blob_cache_size"]):
+        yield f"client.blob_cache_size {wrong_size(client['blob_cache_size'])}"
+    for name in ("pool_size", "connection_cache_size", "cache_local_mb"):
+        if client[name] < 1:
+            yield f"client.{name} {client[name]} is too small to work with; write a number above 0."
 
 
 def pack_rules(pack: dict, keep_history: bool) -> Iterator[str]:
