@@ -82,6 +82,7 @@ def rejoin(group, name):
     assert run.rc == 0, run.output
     assert "Follow | Have the data follow the primary" in [task for task, host in run.tasks() if host == name]
     primary = group.primary()
+    assert primary != name
     assert group.standbys(primary) == [member for member in MEMBERS if member != primary]
     assert group.enabled(name) == "auto"
 
@@ -117,12 +118,14 @@ def fail_over(bursts, to, *arguments, **variables):
 
 
 def check(bursts):
-    """Expect that nothing acknowledged is lost, and that no writer met what it could not go on from."""
+    """Expect that nothing acknowledged is lost, and that no writer met what it could not go on from.
+
+    Who had nothing under way when the primary failed meets no error; that another takes the writes, rejoin() expects.
+    """
     for burst in bursts:
         outcomes, found = burst.result(), burst.check()
         print(outcomes, found)
         assert found["acknowledged"] == outcomes["commits"] > 20
-        assert outcomes["interrupted"] > 0, "the writers did not notice"
 
 
 def go_on(bursts):
