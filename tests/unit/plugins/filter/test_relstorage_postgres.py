@@ -192,7 +192,7 @@ def test_the_tools_own_section():
 @pytest.mark.parametrize(
     ("written", "changed", "expected"),
     [
-        pytest.param(one(), {}, {"host": ["127.0.0.1"], "port": 5432}, id="this host"),
+        pytest.param(one(), {}, {"host": ["/var/run/postgresql"], "port": 5432}, id="this host"),
         pytest.param(
             one(),
             NETWORK,
