@@ -34,7 +34,7 @@ ROLE = ROLES / "relstorage_postgres"
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "1"))
 OBJECTS = int(os.environ.get("BENCH_OBJECTS", "80000"))
 CLIENTS = (1, 4)
-READS = min(5000, OBJECTS // 4)  # of each client: 15 MB, of which RelStorage's own cache, 10 MB, holds two thirds
+READS = min(7500, OBJECTS // 4)  # of each client: 22 MB, of which RelStorage's own cache, 10 MB, holds less than half
 COMMITS = 50
 COLD, CACHED, REST = "≤ 0.4", "≤ 0.05", "≤ 1.05"
 GOALS = {
@@ -88,17 +88,17 @@ RENDERED = [
 ]
 
 
-def rendered(folder, port, database):
-    """Write what the role writes for a server on a port and an application beside it: zodb.conf, bench/zodb.conf."""
+def rendered(folder, server, database):
+    """Write what the role writes for a server and an application beside it: zodb.conf, bench/zodb.conf."""
     cache = folder / "objects"
-    client = {"cache_local_dir": str(cache)}
+    client = {"host": str(server.socket_dir), "cache_local_dir": str(cache)}
     storage = {"name": "bench", "dbname": database, "user": PostgreSQL.ROLE, "client": client}
     variables = {
         "role_path": str(ROLE),
         "bench_roles": str(ROLES),
         "bench_folder": str(folder),
         "relstorage_postgres_storages": [{**storage, "password": PostgreSQL.QUOTED}],
-        "relstorage_postgres_port": port,
+        "relstorage_postgres_port": server.port,
         "zodb_config_dir": str(folder),
         "zodb_cache_dir": str(folder / "cache"),
         "__relstorage_postgres_answer": {},
@@ -214,7 +214,7 @@ def sides():
         oids = fill(plain, top / "oids.json")
         defaults.psql("vacuum analyze", database)
         ours = defaults.twin(folders["role"])
-        settings, configuration, cache = rendered(folders["client"], ours.port, database)
+        settings, configuration, cache = rendered(folders["client"], ours, database)
         ours.include(settings)
         for server in (ours, defaults):
             server.start()
