@@ -143,13 +143,6 @@ server:
       description: Names of its physical replication slots. Null if it does not answer.
       type: list
       elements: str
-    clients:
-      description: Addresses that sessions came from. Null if it does not answer.
-      type: list
-      elements: str
-    size:
-      description: Bytes of all its databases. Null if it does not answer.
-      type: int
   sample: {there: true, started: true, enabled: true, up: true, standby: false, standbys: [zodb_db2]}
 commits:
   description: With O(since), where the commits end that come after it.
@@ -167,7 +160,6 @@ import glob
 import json
 import os
 import re
-import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pyams.zodb.plugins.module_utils import _lsn
@@ -186,10 +178,9 @@ ARGUMENTS = {
 }
 SOCKETS = "/var/run/postgresql"
 ANSWER = 10  # seconds that a server has to answer
-PATIENCE = (
-    15  # seconds that it has to stop: one whose synchronous standby is gone hangs, and loses nothing if it is killed
-)
-PROMOTION = 60  # seconds
+# Seconds that it has to stop: one whose synchronous standby is gone hangs, and loses nothing if it is killed.
+PATIENCE = 15
+PROMOTION = 60  # seconds that a standby has to become primary
 QUERY = """\
 SELECT json_build_object(
   'standby', pg_is_in_recovery(),
@@ -198,13 +189,10 @@ SELECT json_build_object(
   'standbys', (SELECT coalesce(json_agg(application_name ORDER BY application_name), '[]') FROM pg_stat_replication
     WHERE state = 'streaming'),
   'slots', (SELECT coalesce(json_agg(slot_name ORDER BY slot_name), '[]') FROM pg_replication_slots
-    WHERE slot_type = 'physical'),
-  'clients', (SELECT coalesce(json_agg(DISTINCT host(client_addr)), '[]') FROM pg_stat_activity
-    WHERE backend_type = 'client backend' AND client_addr IS NOT NULL),
-  'size', (SELECT sum(pg_database_size(oid)) FROM pg_database))"""
+    WHERE slot_type = 'physical'))"""
 SLOT = "SELECT to_json(slot_name) FROM pg_create_physical_replication_slot(:'slot', TRUE)"
-PROMOTE = "SELECT to_json(pg_promote(TRUE, :seconds))"
-UNKNOWN = dict.fromkeys(("received", "streaming", "standbys", "slots", "clients", "size"))
+PROMOTE = "SELECT to_json(pg_promote(TRUE, :wait))"
+UNKNOWN = dict.fromkeys(("received", "streaming", "standbys", "slots"))
 
 
 def commits(text):
@@ -256,22 +244,11 @@ class Member:
             self.fail(f"there is a cluster {self.cluster} of {versions} of PostgreSQL; say which version.")
         return found[0]
 
-    def ask(self, query=QUERY, **values):
+    def ask(self, query=QUERY, seconds=ANSWER, **values):
         """Return what the server answers, as JSON, and why it does not. values: of psql's variables in the query."""
-        command = [
-            "timeout",
-            str(PROMOTION + ANSWER if query == PROMOTE else ANSWER),
-            "psql",
-            "-XAtq",
-            "-h",
-            SOCKETS,
-            "-p",
-            str(self.port),
-            "-d",
-            "postgres",
-        ]
-        command += [word for name, value in values.items() for word in ("-v", f"{name}={value}")]
-        code, out, err = self.as_owner([*command, "-v", "ON_ERROR_STOP=1"], check=False, data=query)
+        variables = [word for name, value in values.items() for word in ("-v", f"{name}={value}")]
+        psql = ["psql", "-XAtq", "-h", SOCKETS, "-p", str(self.port), "-d", "postgres", "-v", "ON_ERROR_STOP=1"]
+        code, out, err = self.as_owner(["timeout", str(seconds), *psql, *variables], check=False, data=query)
         if code == 0:
             return json.loads(out), ""
         return None, "it does not answer" if code == 124 else " ".join(err.split()).rpartition("failed: ")[2]
@@ -297,6 +274,12 @@ class Member:
     def as_owner(self, command, **options):
         """Run a command as the account that the data belong to."""
         return self.run(["runuser", "-u", "postgres", "--", *command], **options)
+
+    def control(self, name):
+        """Return what a server's control file has by this name; also of one that does not run."""
+        command = [self.tool("pg_controldata"), "-D", self.data()]
+        _code, out, _err = self.as_owner(command, environ_update={"LC_ALL": "C"})
+        return re.search(rf"^{name}: +(.*)", out, re.MULTILINE)[1]
 
     def fail(self, sentence):
         """End the module with a sentence."""
@@ -359,11 +342,7 @@ class Member:
 
     def commits_since(self, since):
         """Return where the commits end in the log of transactions from a place on. At its end pg_waldump fails."""
-        _code, out, _err = self.as_owner(
-            [self.tool("pg_controldata"), "-D", self.data()], environ_update={"LC_ALL": "C"}
-        )
-        timeline = re.search(r"^Latest checkpoint's TimeLineID: +(\d+)", out, re.MULTILINE)[1]
-        where = ["-p", f"{self.data()}/pg_wal", "-t", timeline, "-s", since]
+        where = ["-p", f"{self.data()}/pg_wal", "-t", self.control("Latest checkpoint's TimeLineID"), "-s", since]
         return commits(self.as_owner([self.tool("pg_waldump"), *where, "-r", "Transaction"], check=False)[1])
 
     def promote(self, found):
@@ -381,7 +360,7 @@ class Member:
             )
         missing = [slot for slot in given["slots"] if slot not in found["slots"]]
         if not self.module.check_mode:
-            if found["standby"] and not self.ask(PROMOTE, seconds=PROMOTION)[0]:
+            if found["standby"] and not self.ask(PROMOTE, PROMOTION + ANSWER, wait=PROMOTION)[0]:
                 self.fail(f"{self.where} did not become primary within {PROMOTION} s; look into its log.")
             for slot in missing:
                 answer, why = self.ask(SLOT, slot=slot)
@@ -421,16 +400,13 @@ class Member:
         data = self.data()
         self.stop()
         conf = f"{self.folder}/postgresql.conf"
-        _code, out, _err = self.as_owner([self.tool("pg_controldata"), "-D", data], environ_update={"LC_ALL": "C"})
-        if not re.search(r"^Database cluster state: +shut down( in recovery)?$", out, re.MULTILINE):
+        if self.control("Database cluster state") not in ("shut down", "shut down in recovery"):
             # Alone, without a socket: no client can reach it.
             self.as_owner(
                 [self.tool("postgres"), "--single", "-F", "-D", data, "-c", f"config_file={conf}", "template1"], data=""
             )
-        source = f"{self.module.params['source']} dbname=postgres"
-        code, out, err = self.as_owner(
-            [self.tool("pg_rewind"), "--target-pgdata", data, "--source-server", source], check=False
-        )
+        command = [self.tool("pg_rewind"), "--target-pgdata", data, "--source-server", self.module.params["source"]]
+        code, out, err = self.as_owner(command, check=False)
         if code:
             self.fail(
                 f"{self.where} cannot go back to where the primary has left it: "
@@ -456,9 +432,6 @@ def main():
     changed, further = getattr(member, act)(found) if act else (False, {})
     if changed and not module.check_mode:
         found = member.look()
-        end = time.monotonic() + ANSWER
-        while act == "promote" and not found["up"] and time.monotonic() < end:
-            found = member.look()
     module.exit_json(changed=changed, server=found, **further)
 
 
