@@ -133,7 +133,7 @@ server:
       description: Up to where a standby has the log of transactions. Null for others, and if it does not answer.
       type: str
     streaming:
-      description: Whether a standby is connected with its primary. Null if it does not answer.
+      description: Whether a standby gets the log of its primary, on the timeline of that. Null if it does not answer.
       type: bool
     standbys:
       description: Names of the standbys that are connected with a primary. Null if it does not answer.
@@ -181,11 +181,13 @@ ANSWER = 10  # seconds that a server has to answer
 # Seconds that it has to stop: one whose synchronous standby is gone hangs, and loses nothing if it is killed.
 PATIENCE = 15
 PROMOTION = 60  # seconds that a standby has to become primary
+# One that cannot follow its primary to a later timeline connects again and again, and gets the earlier one to its end.
 QUERY = """\
 SELECT json_build_object(
   'standby', pg_is_in_recovery(),
   'received', CASE WHEN pg_is_in_recovery() THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) END,
-  'streaming', EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming'),
+  'streaming', EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming' AND received_tli >= (
+    SELECT coalesce(max(('x' || left(name, 8))::bit(32)::int), 1) FROM pg_ls_waldir() WHERE name LIKE '%.history')),
   'standbys', (SELECT coalesce(json_agg(application_name ORDER BY application_name), '[]') FROM pg_stat_replication
     WHERE state = 'streaming'),
   'slots', (SELECT coalesce(json_agg(slot_name ORDER BY slot_name), '[]') FROM pg_replication_slots

@@ -86,6 +86,8 @@ def rejoin(group, name):
     primary = group.primary()
     assert primary != name
     assert group.standbys(primary) == [member for member in MEMBERS if member != primary]
+    end = group.sql(primary, "select pg_current_wal_lsn()")
+    wait_for(lambda: group.sql(name, f"select pg_last_wal_replay_lsn() >= '{end}'") == "t", f"what {primary} has")
     assert group.enabled(name) == "auto"
 
 
