@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from real import Authority, Mailbox, Server, postgresql_server, write_database_settings, write_settings
+from real import Authority, Mailbox, PgBouncer, Server, postgresql_server, write_database_settings, write_settings
 
 
 @pytest.fixture
@@ -57,6 +57,20 @@ def database(tmp_path, postgresql):
         return write_database_settings(tmp_path / file, changes.pop("sections", sections), **changes)
 
     return write
+
+
+@pytest.fixture
+def pooler(postgresql):
+    """Return a function that starts a PgBouncer before that server, see there."""
+    poolers = []
+
+    def start(mode: str, **options) -> PgBouncer:
+        poolers.append(PgBouncer(postgresql, mode, **options))
+        return poolers[-1]
+
+    yield start
+    for pooler in poolers:
+        pooler.stop()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Real things for the tests: servers of ZEO and PostgreSQL, certificates and CRLs by openssl, SMTP, small disks.
+"""Real things for the tests: ZEO, PostgreSQL, PgBouncer, certificates and CRLs by openssl, SMTP, small disks.
 
 The tests run in a virtualenv made of a lock, requirements.txt beside this file and the distribution itself.
 """
@@ -10,6 +10,7 @@ The tests run in a virtualenv made of a lock, requirements.txt beside this file 
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import datetime
 import email
@@ -30,6 +31,7 @@ import textwrap
 import time
 
 import persistent.mapping
+import psycopg2
 import transaction
 import ZODB
 import ZODB.blob
@@ -280,7 +282,7 @@ class PostgreSQL:
         options = [f"--{name}={value}" for name, value in settings.items()]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [self.bin / "postgres", "-D", self.data, *options], stderr=log, **self._as_account()
+                [self.bin / "postgres", "-D", self.data, *options], stderr=log, **self.as_account()
             )
 
     def stop(self, number: int = signal.SIGQUIT) -> None:
@@ -289,14 +291,14 @@ class PostgreSQL:
             self.process.wait(20)
             self.process = None
 
-    def _as_account(self) -> dict:
+    def as_account(self) -> dict:
         if not self.account:
             return {}
         return {"user": self.account.pw_uid, "group": self.account.pw_gid, "extra_groups": [], "cwd": "/"}
 
     def run(self, program: str, *arguments, **options) -> str:
         command_ = [self.bin / program, *map(str, arguments)]
-        done = subprocess.run(command_, capture_output=True, text=True, check=False, **self._as_account(), **options)
+        done = subprocess.run(command_, capture_output=True, text=True, check=False, **self.as_account(), **options)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -313,9 +315,12 @@ class PostgreSQL:
         self.psql(f"create database {name} owner {self.ROLE} {more}")
         return name
 
+    def dsn(self, database: str) -> str:
+        return f"host=127.0.0.1 port={self.port} dbname={database} user={self.ROLE} passfile={self.passfile}"
+
     def section(self, database: str, *, dsn: str = "", more: str = "") -> str:
         """Return a <relstorage> section, as the role renders it."""
-        dsn = dsn or f"host=127.0.0.1 port={self.port} dbname={database} user={self.ROLE} passfile={self.passfile}"
+        dsn = dsn or self.dsn(database)
         return (
             "%import relstorage\n<relstorage>\ncreate-schema false\n"
             f"{more or 'keep-history false'}\n<postgresql>\ndsn {dsn}\n</postgresql>\n</relstorage>\n"
@@ -351,6 +356,51 @@ def postgresql_server():
             yield server
         finally:
             server.stop()
+
+
+class PgBouncer:
+    """Pooler processes on one port before a server of PostgreSQL. `front` is that server as their clients see it."""
+
+    def __init__(self, server: PostgreSQL, mode: str, processes: int = 1, **settings):
+        self.server, self.front, self.processes = server, copy.copy(server), []
+        self.front.port = free_port()
+        self.front.label = f"127.0.0.1:{self.front.port}"
+        self.folder = server.folder / f"pgbouncer-{self.front.port}"
+        self.folder.mkdir()
+        users = self.folder / "users"
+        # The server's own secrets, by which the login of a client is good for the server too.
+        roles = 'select format(\'"%s" "%s"\', rolname, rolpassword) from pg_authid'
+        users.write_text(server.psql(roles) + "\n")
+        settings = {"pool_mode": mode, "auth_type": "scram-sha-256", "auth_file": users, **settings}
+        settings |= {"listen_addr": "127.0.0.1", "listen_port": self.front.port, "unix_socket_dir": ""}
+        lines = ["[databases]", f"* = host=127.0.0.1 port={server.port}", "[pgbouncer]", "so_reuseport = 1"]
+        lines += [f"{name} = {value}" for name, value in settings.items()]
+        self.folder.joinpath("pgbouncer.ini").write_text("\n".join(lines) + "\n")
+        for _process in range(processes):
+            self._start()
+
+    def _start(self) -> None:
+        log = self.folder / f"log-{len(self.processes)}"
+        with open(log, "wb") as file:
+            process = subprocess.Popen(
+                ["/usr/sbin/pgbouncer", self.folder / "pgbouncer.ini"], stderr=file, **self.server.as_account()
+            )
+        self.processes.append(process)
+        until(lambda: process.poll() is not None or "process up" in log.read_text())
+        assert process.poll() is None, log.read_text()
+
+    def stop(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait(10)
+
+    def warm(self, database: str, sessions: int) -> None:
+        """Have so many clients at once, after whom as many sessions of the server are idle."""
+        clients = [psycopg2.connect(self.front.dsn(database)) for _client in range(sessions)]
+        for client in clients:
+            client.cursor().execute("select 1")
+        for client in clients:
+            client.close()
 
 
 def write_database_settings(file: pathlib.Path, sections: dict[str, str], **changes) -> pathlib.Path:

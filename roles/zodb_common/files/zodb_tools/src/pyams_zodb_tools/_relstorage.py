@@ -40,7 +40,10 @@ _WORKING = 600
 _LONGEST = 3600  # seconds of a transaction
 _FULL = 0.8  # of the connections
 _BEHIND = 60  # seconds of a standby
+_CLIENTS = 4  # that ask for their sessions; two of them meet at one pooler, where up to three take turns at an address
 
+# Of two servers, as of two containers, the pids may be the same.
+_SESSION = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 _SERVER = """
 SELECT pg_database_size(current_database()),
        (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
@@ -159,6 +162,32 @@ class Database(Relational):
         finally:
             adapter.connmanager.rollback_and_close(connection, cursor)
 
+    def _check_sessions(self) -> None:
+        """Raise Refused for a pooler whose clients have a session of the server for one transaction at a time.
+
+        They get the one that another has just left, or the next in turn. So of a few clients, who ask after each other
+        and keep nothing meanwhile, two have the same session, or one has two, which can be with none of one's own.
+        """
+        adapter, cursors, seen = self._adapter(read_only=True), [], set()
+        with self._sentences("tell sessions apart"), contextlib.ExitStack() as stack:
+            while len(cursors) < _CLIENTS:
+                cursors.append(stack.enter_context(self._session(adapter)))
+                connection = cursors[-1].connection
+                connection.autocommit = True  # poolers of statements know no BEGIN
+                for client, cursor in enumerate(cursors):
+                    cursor.execute(_SESSION)
+                    session = cursor.fetchone()
+                    seen.add((client, session))
+                if connection.info.backend_pid == session[0]:  # no pooler knows it at the login
+                    return
+                if not len(cursors) == len(seen) == len({session for _client, session in seen}):
+                    raise Refused(
+                        f"the server on {self.where} is reached through a pooler that gives a client another session "
+                        "for each transaction, as PgBouncer does with pool_mode = transaction, and RelStorage keeps "
+                        "locks, prepared statements and temporary tables in one; set pool_mode = session, or name the "
+                        "server itself"
+                    )
+
     def _refusal(self, error: psycopg2.OperationalError) -> Failure:
         """Return why there is no connection. libpq says it once for each host, and never the password."""
         text, where = reason(error), self.where
@@ -227,7 +256,9 @@ class Database(Relational):
             found["standbys"] = cursor.fetchall()
             cursor.execute(_SLOTS)
             found["slots"] = [slot for (slot,) in cursor.fetchall()]
-            return found, _catalog.read(adapter, cursor)
+            catalog = _catalog.read(adapter, cursor)
+        self._check_sessions()  # at last, for sessions that were just closed are counted for a moment
+        return found, catalog
 
     def look(self, finding) -> None:
         self._look_at_server(finding)
@@ -354,6 +385,7 @@ class Database(Relational):
         )
 
     def _check_packable(self, adapter: PostgreSQLAdapter, cursor) -> None:
+        self._check_sessions()
         catalog = _catalog.read(adapter, cursor)
         self._check_catalog(catalog)
         if self.section.read_only:  # which keeps RelStorage from no pack
@@ -411,6 +443,7 @@ class Database(Relational):
     def prepare(self, check: bool) -> tuple[str, list[str]]:
         """Make or renew tables and stored procedures; with `check`, change nothing. Return outcome and changes."""
         self.configure()
+        self._check_sessions()
         adapter = self._adapter(check, _set_patience)
         with self._sentences("prepare the schema"), self._session(adapter) as cursor:
             if not check:  # held until the session ends
