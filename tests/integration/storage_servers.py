@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, pyams.zodb contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Throw-away servers for the tests: a cluster of Debian's PostgreSQL, and ZEO with or without TLS.
+"""Throw-away servers for the tests: a cluster of Debian's PostgreSQL, PgBouncer before it, and ZEO with or without TLS.
 
 They run as ordinary processes on free ports of 127.0.0.1, as an ordinary account even where the tests are root's, and
 end with the tests, also where these are killed.
@@ -188,6 +188,33 @@ class PostgreSQL:
 
     def drop_database(self, name):
         self.psql(f"drop database if exists {name} with (force)")
+
+
+class PgBouncer:
+    """A pooler before a server of PostgreSQL, which knows the roles that have a password by then."""
+
+    def __init__(self, server, folder, mode, **settings):
+        self.port, log = free_port(), folder / "log"
+        users = folder / "users"
+        # The server's own secrets, by which the login of a client is good for the server too.
+        roles = 'select format(\'"%s" "%s"\', rolname, rolpassword) from pg_authid'
+        users.write_text(server.psql(roles) + "\n")
+        settings = {"pool_mode": mode, "auth_type": "scram-sha-256", "auth_file": users, **settings}
+        settings.update(listen_addr="127.0.0.1", listen_port=self.port, unix_socket_dir="")
+        lines = ["[databases]", f"* = host=127.0.0.1 port={server.port}", "[pgbouncer]"]
+        lines += [f"{name} = {value}" for name, value in settings.items()]
+        configuration = folder / "pgbouncer.ini"
+        configuration.write_text("\n".join(lines) + "\n")
+        for path in (users, configuration):
+            path.chmod(0o600)
+            own(path, server.account)
+        self.process = start(["/usr/sbin/pgbouncer", configuration], log, server.account, signal.SIGKILL)
+        until(lambda: self.process.poll() is not None or listens(self.port), log.read_text)
+        assert self.process.poll() is None, log.read_text()
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait(30)
 
 
 class Zeo:

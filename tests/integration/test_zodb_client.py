@@ -569,6 +569,47 @@ def test_an_application_logs_into_postgresql_by_the_password_that_was_laid(place
     assert not files.joinpath("read-only.conf").exists()
 
 
+@pytest.fixture
+def pooler(open_folder, postgresql):
+    """Return a function that starts a PgBouncer before the server, in a pool_mode, and returns its port."""
+    with contextlib.ExitStack() as stack:
+
+        def start(mode):
+            bouncer = storage_servers.PgBouncer(postgresql, open_folder(), mode)
+            stack.callback(bouncer.stop)
+            return bouncer.port
+
+        yield start
+
+
+def test_a_pooler_has_to_be_one_of_sessions(place, account, postgresql, database, pooler):
+    role = Role(place, zodb_client_group=account, zodb_client_user=account, zodb_client_virtualenv=str(RELSTORAGE))
+    tables = "select count(*) from pg_tables where schemaname = 'public'"
+
+    def site(port):
+        return [{"name": "site", "postgresql": {**database, "port": port, "create_schema": True}}]
+
+    refusal = (
+        'zodb_client_storages[0] "site": the database is reached through a pooler that gives a client another session '
+        "for each transaction, as PgBouncer does with pool_mode = transaction, and RelStorage keeps locks, prepared "
+        "statements and temporary tables in one; set pool_mode = session, or name the server itself."
+    )
+    for mode in ("transaction", "statement"):
+        assert role.refusal(site(pooler(mode))) == refusal
+    assert postgresql.psql(tables, database["dbname"]) == "0"
+
+    sessions = site(pooler("session"))
+    assert role.changed(sessions) == [LAY]
+    files = place / "etc" / "site"
+    word(account, files / "zodb.conf", "first")
+    assert word(account, files / "zodb.conf") == "first"
+    packed = subprocess.run(
+        [RELSTORAGE / "bin" / "zodbpack", files / "pack.conf"], capture_output=True, text=True, check=False
+    )
+    assert packed.returncode == 0, packed.stderr
+    assert role.changed(sessions) == []
+
+
 # An application that stays. Each line is a word to keep, or none to tell the one that is kept; each answer is the word
 # that it ends with, however often it has to begin anew meanwhile.
 STAYING = """

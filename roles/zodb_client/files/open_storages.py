@@ -25,6 +25,8 @@ import sys
 HARMLESS = ("mappingstorage", "demostorage", "zlibstorage", "postgresql", "mysql", "mariadb", "oracle", "sqlite3")
 DRIVERS = {"postgresql": "psycopg2-binary", "mysql": "mysqlclient", "mariadb": "mysqlclient", "oracle": "cx_Oracle"}
 MARK = "pyams.zodb: procedures of RelStorage "  # how zodb-schema begins its comment on a table
+CLIENTS = 4  # that ask for their sessions of PostgreSQL, see own_sessions()
+SESSION = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 PATIENCE = "10"  # seconds for a host of PostgreSQL, where the DSN names no connect_timeout
 
 
@@ -79,7 +81,11 @@ def check(path, name):
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
     try:
+        for part in parts:
+            own_sessions(part)
         storage = storages[0].open()
+    except UnusableError:
+        raise
     except Exception as error:
         databases = [part for part in parts if hasattr(part, "keep_history")]
         if not databases:
@@ -165,6 +171,45 @@ def missing_file(section, makes_tables):
     if not os.access(os.path.dirname(path), os.W_OK | os.X_OK):
         raise UnusableError(f"{path} is not there and {me()} cannot write its folder; give the folder to that account")
     return True
+
+
+def own_sessions(section):
+    """Refuse a pooler whose clients have a session of PostgreSQL for one transaction at a time.
+
+    They get the one that another has just left, or the next in turn. So of a few clients, who ask after each other and
+    keep nothing meanwhile, two have the same session, or one has two. zodb-schema and its like find it in the same way.
+    """
+    adapter = getattr(section, "adapter", None)
+    if not adapter or adapter.config.getSectionType() != "postgresql":
+        return
+    from relstorage.options import Options
+
+    section.driver = adapter.config.driver
+    options = Options.copy_valid_options(section)
+    options.adapter = adapter
+    manager = adapter.create(options).connmanager
+    clients, seen = [], set()
+    try:
+        while len(clients) < CLIENTS:
+            clients.append(manager.open(application_name="pyams.zodb"))
+            connection = clients[-1][0]
+            connection.autocommit = True
+            for number, (_connection, cursor) in enumerate(clients):
+                cursor.execute(SESSION)
+                session = tuple(cursor.fetchone())
+                seen.add((number, session))
+            # pg8000 does not tell which session the server named at the login. No pooler knows it then.
+            if hasattr(connection, "get_backend_pid") and connection.get_backend_pid() == session[0]:
+                return
+            if not len(clients) == len(seen) == len({session for _number, session in seen}):
+                raise UnusableError(
+                    "the database is reached through a pooler that gives a client another session for each "
+                    "transaction, as PgBouncer does with pool_mode = transaction, and RelStorage keeps locks, prepared "
+                    "statements and temporary tables in one; set pool_mode = session, or name the server itself"
+                )
+    finally:
+        for client in clients:
+            manager.close(*client)
 
 
 def release_of_procedures(storage):
