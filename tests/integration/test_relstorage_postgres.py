@@ -27,7 +27,7 @@ import ansible_tasks
 import pytest
 import storage_kinds
 from ansible_collections.pyams.zodb.plugins.module_utils import _virtualenv
-from storage_servers import PYTHON, VIRTUALENV, PostgreSQL, as_user, free_port, own
+from storage_servers import PYTHON, VIRTUALENV, PgBouncer, PostgreSQL, as_user, free_port, own
 
 CORE = "Nightingale-51"  # what is looked for, whatever is quoted around it
 ODD = f'it\'s: a "{CORE}" \\1 $x @home #'
@@ -369,6 +369,12 @@ LOGINS = {
         "the server on 127.0.0.1, port <free>, does not let admin in, Connection refused; start it, or correct "
         "relstorage_postgres_login.",
     ),
+    "PgBouncer": (
+        {"host": "127.0.0.1", "port": "<pooler>", "user": DBA, "passfile": "<passfile>"},
+        {},
+        "the server on 127.0.0.1, port <pooler>, does not let zodb_dba in, unsupported startup parameter: options; "
+        "start it, or correct relstorage_postgres_login.",
+    ),
     "stopped": (
         {"host": "<top>"},
         {},
@@ -431,7 +437,7 @@ LOGINS = {
 
 
 @pytest.fixture(scope="module")
-def words(stage, deployed):
+def words(stage, deployed, open_folder):
     """Make what is wrong on the server, and return what stands for the words in <>."""
     server, top = stage.server, stage.root.top
     for _entry, sql, _sentence in ENTRIES.values():
@@ -443,6 +449,7 @@ def words(stage, deployed):
     for name, mode, text in (("wrong", 0o600, "not-the-one"), ("open", 0o644, DBA_PASSWORD)):
         (top / name).write_text(f"*:*:*:*:{text}\n")
         (top / name).chmod(mode)
+    pooler = PgBouncer(server, open_folder(), "transaction")
     yield {
         "old": stage.old.database,
         "top": str(top),
@@ -450,7 +457,10 @@ def words(stage, deployed):
         "port": str(server.port),
         "free": str(free_port()),
         "client": str(stage.certificates.client),
+        "pooler": str(pooler.port),
+        "passfile": stage.over_tls["passfile"],
     }
+    pooler.stop()
     for name in ("wrong", "open"):
         (top / name).unlink()
     for database in DATABASES:
