@@ -52,6 +52,7 @@ bench: tools            ## What a run costs, as ratios
 
 soak: tools             ## The scenarios and integration tests with the large numbers
 	@SOAK=1 .venv/bin/python tests/run.py molecule integration
+	@SOAK=1 SCENARIO=relstorage_postgres_replication ZODB_GROUP=debian12 .venv/bin/python tests/run.py molecule
 
 changelog: tools        ## Write CHANGELOG.rst out of the fragments, for the version of galaxy.yml
 	@PATH=$(CURDIR)/.venv/bin:$$PATH ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/.collections antsibull-changelog release --reload-plugins --update-existing
