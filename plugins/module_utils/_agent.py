@@ -45,6 +45,7 @@ WINDOW = 1 << 18  # bytes of a file that are read along its transactions
 ZEO_PATIENCE = 30  # seconds to wait for a server, at most
 PRIVATE_FOLDERS = []  # for blobs that are fetched
 LOCKS = []  # descriptors of the files that are locked until this process ends
+PACK_LOCKS = []  # those of databases, also until then
 FENCE_PATIENCE = 30  # seconds to wait for commits that are under way
 # Sessions of a PostgreSQL database, but the one that asks
 SESSIONS = (
@@ -1503,9 +1504,9 @@ def side(one):
 
 
 def inspect(request):
-    """Answer with what both sides are. request: source, destination."""
+    """Answer with what both sides are. request: source, destination, others: whether to count the latter's sessions."""
     source, destination = storage(request["source"]), storage(request["destination"])
-    destination.counts_others = True
+    destination.counts_others = request["others"]
     return {"source": side(source), "destination": side(destination)}
 
 
@@ -1910,6 +1911,9 @@ def catch_up(request):
                     found = compare(source, destination, full, until, tail.start)
                 else:
                     found = _compare_copied(source, destination, tail.copied, full, until)
+            for held in PACK_LOCKS:
+                if not held.held():
+                    raise Refused(f"{held.role}: the session that held packs off was ended meanwhile; run it again.")
             return {
                 **done,
                 "found": found and found.answer(),
@@ -1961,6 +1965,73 @@ def fence(request):
     return {"clients": clients, "changed": bool(tables), "read_only": up}
 
 
+class PackLock:
+    """RelStorage's lock of a database, which each of its packs and undos takes, from whichever host.
+
+    It belongs to a session of this process, and ends with it. SQLite has none. Oracle's is the lock of a table, which
+    needs a transaction that stays open, and more than the right to read.
+    """
+
+    KINDS = ("postgresql", "mysql", "mariadb")
+    EVERY = 60  # seconds; servers and firewalls end sessions that are silent for long
+
+    def __init__(self, role, database):
+        self.role, self.locker = role, database.locker
+        # A standby allows nothing but to read, and lets its sessions lock.
+        self.connection, self.cursor = database.connmanager.open(read_only=True, application_name="pyams.zodb")
+        self.asking = threading.Lock()
+
+    def take(self):
+        """Take it and keep the session alive. Return whether nobody else has it."""
+        from relstorage.adapters.interfaces import UnableToAcquirePackUndoLockError
+
+        for _try in range(20):
+            try:
+                self.locker.hold_pack_lock(self.cursor)
+            except UnableToAcquirePackUndoLockError:
+                time.sleep(0.1)  # a session that was just closed has it for a moment
+            else:
+                self.connection.commit()  # it stays locked
+                threading.Thread(target=self._keep, daemon=True).start()
+                return True
+        return False
+
+    def _keep(self):
+        while self.held():
+            time.sleep(self.EVERY)
+
+    def held(self):
+        """Return whether the session, and so the lock, is still there."""
+        with self.asking:
+            try:
+                self.cursor.execute("SELECT 1")
+                self.cursor.fetchall()
+                self.connection.commit()
+            except Exception:  # each driver has exceptions of its own
+                return False
+            return True
+
+
+def hold_packs(request):
+    """Keep everybody from packing the databases of both sides until this process ends.
+
+    Answer with the side whose lock another session holds, null if there is none. request: source, destination.
+    """
+    for role in ("source", "destination"):
+        one = storage(request[role])
+        if one.kind not in PackLock.KINDS:
+            continue
+        database = one._database()
+        try:
+            lock_ = PackLock(role, database)
+            if not lock_.take():
+                return {"held": role}
+        except Exception as error:  # each driver has exceptions of its own
+            raise Refused(f"{role}: RelStorage's pack lock cannot be taken: {_first_line(error)}") from None
+        PACK_LOCKS.append(lock_)
+    return {"held": None}
+
+
 def lock(request):
     """Lock a file, made if it is missing, until this process ends; answer whether nobody else has it locked.
 
@@ -2002,6 +2073,7 @@ OPERATIONS = {
     "catch_up": catch_up,
     "clear": clear,
     "fence": fence,
+    "hold_packs": hold_packs,
     "lock": lock,
 }
 

@@ -18,7 +18,11 @@ description:
   - It can be interrupted at any time and run again. A copy that was cut off is known by its content, never continued
     from its last transaction, where C(zodbconvert --incremental) would lose objects.
   - The source is opened read-only. It may be in use, as a FileStorage may be by its ZEO server. It must not be packed
-    meanwhile.
+    meanwhile, see O(pack_lock).
+  - While anything is copied, RelStorage refuses each pack and each undo of a source or destination in PostgreSQL,
+    MySQL or MariaDB, from whichever host, with C(A pack or undo operation is in progress), since its pack lock is
+    held. Refused while another session has that. The lock of a standby does not hold off packs of its primary, SQLite
+    has none, and Oracle's is not taken.
   - Nobody else may have the destination open. A storage of a ZEO server is written over the wire only as long as it is
     empty; stop the server and name its file as C(filestorage) instead.
   - A destination with the tables of NewtDB has them emptied before anything is copied, whichever kind it is described
@@ -93,8 +97,9 @@ options:
   pack_lock:
     description:
       - Path of a file that is locked (C(flock)) while anything is copied, so that packs of the source are held off.
-        That of the role P(pyams.zodb.zeo_server#role) is C(Data.fs.pack-lock). Made if missing. Refused while another
-        job has it.
+        That of the role P(pyams.zodb.zeo_server#role) is C(Data.fs.pack-lock), that of
+        P(pyams.zodb.relstorage_sqlite#role) C(NAME.pack-lock) beside the database. Made if missing. Refused while
+        another job has it.
     type: path
   state_dir:
     description:
@@ -315,7 +320,7 @@ class Conversion:
         clear = self.params["clear"] and _tid.parse("clear", self.params["clear"])
         descriptions = [self.params[role] for role in self.places]
         self.agent = _agent_run.Agent(self.params["virtualenv"], descriptions, self._log)
-        self.sides = self.agent.ask("inspect", **self.places)
+        self.sides = self.agent.ask("inspect", **self.places, others=True)
         for role, side in self.sides.items():
             side["name"] = self._name(role)
             side["error"] = side["error"] and self.agent.mask(side["error"])
@@ -618,26 +623,30 @@ class Conversion:
         self.proven = record["end"] if phase == "proven" and self.verified != "none" else None
 
     def _lock(self):
-        """Keep other runs away from the destination, and packs from the source as zodb-pack would."""
+        """Keep other runs away from the destination, and packs from both sides as whoever packs them would."""
         destination = self.sides["destination"]
         name = hashlib.sha256(destination["identity"].encode()).hexdigest()[:32] + ".lock"
         if not self.agent.ask("lock", path=os.path.join(self.params["state_dir"], name))["locked"]:
             raise Refused(f"destination {destination['name']}: another run is copying into it; wait until that ends.")
         path = self.params["pack_lock"]
-        if not path:
-            return
         try:
-            locked = self.agent.ask("lock", path=path)["locked"]
+            locked = not path or self.agent.ask("lock", path=path)["locked"]
         except _agent_run.Failed as error:
             raise Refused(f"pack_lock cannot be opened: {error}") from None
         if not locked:
             raise Refused(
                 f"pack_lock {path} is held, the source is being packed; wait until that ends, and run it again."
             )
+        held = self.agent.ask("hold_packs", **self.places)["held"]
+        if held:
+            raise Refused(
+                f"{held} {self.sides[held]['name']}: another session holds RelStorage's pack lock, to pack, to undo or "
+                "to copy; wait until that ends, and run it again."
+            )
 
     def _unchanged(self):
         """Refuse what another run has changed since this one looked."""
-        now = self.agent.ask("inspect", **self.places)
+        now = self.agent.ask("inspect", **self.places, others=False)  # one of them is ours, which holds packs off
         for role, side in self.sides.items():
             # A source may go on.
             keys = ("identity", "inode") if role == "source" else ("identity", "last_tid", "objects")
