@@ -94,8 +94,9 @@ def rejoin(group, name):
 @contextlib.contextmanager
 def writers(hosts):
     """Let two application hosts write."""
+    options = {"processes": 4, "pause": 0.1, "seconds": 3}
     with contextlib.ExitStack() as stack:
-        bursts = [stack.enter_context(Client(hosts[name]).burst("pyams", processes=4, pause=0.1)) for name in SITES]
+        bursts = [stack.enter_context(Client(hosts[name]).burst("pyams", **options)) for name in SITES]
         for burst in bursts:
             wait_for(lambda burst=burst: burst.writers() == 4, "a commit of every writer")
         yield bursts

@@ -103,8 +103,8 @@ class Client:
         return self.call(storage, "history")["revisions"]
 
     @contextlib.contextmanager
-    def burst(self, storage, processes=8, pause=None):
-        """Let processes write while the block runs, and for BURST seconds at least; yield the Burst.
+    def burst(self, storage, processes=8, pause=None, seconds=BURST):
+        """Let processes write while the block runs, and for some seconds at least; yield the Burst.
 
         pause: seconds between the commits of a process, if not the client's own.
         """
@@ -117,7 +117,7 @@ class Client:
         running = Burst(self, storage, ledger)
         try:
             wait_for(lambda: running.acknowledged() > 0, f"a commit to {storage}")
-            end = time.monotonic() + BURST
+            end = time.monotonic() + seconds
             yield running
             time.sleep(max(0, end - time.monotonic()))
         finally:
