@@ -57,12 +57,16 @@ NEWT = ("newt", "newt_follow_progress")
 READ_CACHE = 1  # MB of RelStorage's cache: everything is read once
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)  # of PostgreSQL's binary format
 LARGEST_HASHED = 64 << 20  # bytes of a blob that the server may hold in memory
-# What stands for the state of each current object, by whether history is kept
-CURRENT = {
-    False: "SELECT zoid, tid, {0} FROM object_state WHERE state IS NOT NULL ORDER BY zoid",
-    True: "SELECT zoid, tid, {0} FROM current_object JOIN object_state USING (zoid, tid) WHERE state IS NOT NULL "
-    "ORDER BY zoid",
+# The current objects, by whether history is kept, and what stands for the state of each
+OBJECTS = {
+    False: "FROM object_state WHERE state IS NOT NULL",
+    True: "FROM current_object JOIN object_state USING (zoid, tid) WHERE state IS NOT NULL",
 }
+CURRENT = {kept: f"SELECT zoid, tid, {{0}} {objects} ORDER BY zoid" for kept, objects in OBJECTS.items()}
+# What a query of these has not handed out yet is lost, without an error, when the connection is asked something else.
+MYSQL = ("mysql", "mariadb")
+PAGE = 1000  # objects that are asked for at once there
+PAGE_BYTES = 4 << 20  # of states, unless one alone has more
 BLOB_DIGESTS = """
 SELECT zoid, tid, CASE
     WHEN COUNT(*) = 1 AND octet_length(lo_get(MIN(chunk), {0}, 1)) = 0 THEN sha256(lo_get(MIN(chunk))) END
@@ -765,18 +769,14 @@ class Relational(Storage):
                     "FROM pg_control_system(), pg_database WHERE datname = current_database()"
                 )
             )
-        if self.kind in ("mysql", "mariadb"):
+        if self.kind in MYSQL:
             return "mysql {}".format(self.value("SELECT CONCAT(@@hostname, ':', @@port, '/', DATABASE())"))
         return f"{self.kind} {self.adapter.config.dsn}"
 
     def objects(self, exact):
         if not exact:
             return len(self.storage)
-        if self.keeps_history:
-            return self.value(
-                "SELECT COUNT(*) FROM current_object JOIN object_state USING (zoid, tid) WHERE state IS NOT NULL"
-            )
-        return self.value("SELECT COUNT(*) FROM object_state WHERE state IS NOT NULL")
+        return self.value("SELECT COUNT(*) " + OBJECTS[self.keeps_history])
 
     def transactions(self):
         if not self.keeps_history:
@@ -827,16 +827,72 @@ class Relational(Storage):
         self.blob_digest_behind = None
         return ((oid, tid, Digest(digest)) for oid, tid, digest in self._rows(query))
 
+    def records(self):
+        return self._all(self._mysql_records() if self.kind in MYSQL else super().records())
+
     def lengths(self):
+        if self.kind == "oracle":  # whose LENGTH is one of characters
+            return self.records()
+        return self._all(self._mysql_lengths() if self.kind in MYSQL else self._lengths())
+
+    def _all(self, records):
+        """Yield one record for each current object. Raises Refused behind the last one if some have been left out.
+
+        The connection that reads them counts them too, in the same transaction, so others may write meanwhile.
+        """
+        cursor = self.storage._load_connection.cursor  # whose first use begins the transaction
+        seen = 0
+        for record in records:
+            seen += 1
+            yield record
+        cursor.execute("SELECT COUNT(*) " + OBJECTS[self.keeps_history])
+        ((there,),) = cursor.fetchall()
+        if seen != there:
+            raise Refused(
+                f"the database of the kind {self.kind} has {there} objects, and handed out {seen} of them; look at its "
+                "log, and run it again."
+            )
+
+    def _loaded(self, query):
+        """Return all rows of a query, asked by the connection that objects and blobs are read by."""
+        cursor = self.storage._load_connection.cursor
+        cursor.execute(query)
+        return cursor.fetchall()
+
+    def _lengths(self):
         from ZODB.utils import p64
 
-        if self.kind == "oracle":  # whose LENGTH is one of characters
-            yield from self.records()
-            return
         with self.storage._load_connection.server_side_cursor() as cursor:
             cursor.execute(CURRENT[self.keeps_history].format("LENGTH(state)"))
             for oid, tid, length in cursor:
                 yield p64(oid), p64(tid), Length(length)
+
+    def _mysql_pages(self, length):
+        """Yield rows (zoid, tid, length of the state) of the current objects, page by page. length: in SQL."""
+        query = f"SELECT zoid, tid, {length} {OBJECTS[self.keeps_history]} AND zoid >= {{}} ORDER BY zoid LIMIT {PAGE}"
+        start = 0
+        while page := self._loaded(query.format(start)):
+            yield page
+            start = page[-1][0] + 1
+
+    def _mysql_lengths(self):
+        from ZODB.utils import p64
+
+        for page in self._mysql_pages("LENGTH(state)"):
+            for oid, tid, length in page:
+                yield p64(oid), p64(tid), Length(length)
+
+    def _mysql_records(self):
+        from ZODB.utils import p64
+
+        query = f"SELECT zoid, tid, state {OBJECTS[self.keeps_history]} AND zoid BETWEEN {{}} AND {{}} ORDER BY zoid"
+        for page in self._mysql_pages("state_size"):
+            while page:
+                sizes = itertools.accumulate(size for _oid, _tid, size in page)
+                fit = sum(1 for size in sizes if size <= PAGE_BYTES) or 1
+                for oid, tid, state in self._loaded(query.format(page[0][0], page[fit - 1][0])):
+                    yield p64(oid), p64(tid), bytes(state)
+                page = page[fit:]
 
     def blob_digest(self, oid, tid):
         if self.blob_digests is None:

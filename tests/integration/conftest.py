@@ -15,7 +15,7 @@ import tempfile
 import pytest
 import storage_kinds
 from conversions import Converter
-from storage_servers import Certificates, PostgreSQL, Zeo
+from storage_servers import Certificates, MariaDB, PostgreSQL, Zeo
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +65,14 @@ def postgresql(open_folder, certificates):
 
 
 @pytest.fixture(scope="session")
+def mariadb(open_folder):
+    """A throw-away MariaDB, see storage_servers.py."""
+    server = MariaDB(open_folder())
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
 def certificates(open_folder):
     """Certificates for servers with TLS."""
     return Certificates(open_folder())
@@ -83,6 +91,8 @@ def make_storage(request, open_folder):
             options["certificates"] = request.getfixturevalue("certificates")
         if kind.startswith("postgresql"):
             options["postgresql"] = request.getfixturevalue("postgresql")
+        if kind in storage_kinds.MARIADB:
+            options["mariadb"] = request.getfixturevalue("mariadb")
         place = folder / f"{len(made)}-{kind}"
         if disk:
             place.mkdir()

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """storage_compare.py LOCATION [LOCATION]: what one storage holds, or what differs between two, as JSON.
 
-LOCATION, JSON: reader "file" (path of Data.fs), "sqlite" (path of main.sqlite3), "postgresql" (dsn), or "ledger" (path
-of what storage_writer.py wrote); history, whether revisions are kept; blob_dir, where blobs are files, null where they
-are in the database or there are none.
+LOCATION, JSON: reader "file" (path of Data.fs), "sqlite" (path of main.sqlite3), "postgresql" (dsn), "mysql" (where:
+host, port, db, user, password), or "ledger" (path of what storage_writer.py wrote); history, whether revisions are
+kept; blob_dir, where blobs are files, null where they are in the database or there are none.
 
 Data.fs is read by ZODB's FileIterator past any lock, databases by their own drivers, blobs as files or large objects.
 Nothing is unpickled but extensions of transactions. Of two, everything has to be equal: objects, their tids, states
@@ -23,6 +23,7 @@ import sqlite3
 import sys
 
 import psycopg2
+import pymysql
 import zodbpickle.fastpickle as pickle
 from ZODB.blob import FilesystemHelper, is_blob_record
 from ZODB.FileStorage import FileIterator
@@ -76,6 +77,14 @@ class Content:
         cursor.execute("select to_regclass('object_state')")
         if cursor.fetchone()[0]:
             self._database(lambda: database.cursor("rows"), "lo_get(chunk)")
+        database.close()
+
+    def _mysql(self, location):
+        database = pymysql.connect(**location["where"], init_command="set sql_mode = 'ANSI_QUOTES'")
+        cursor = database.cursor()
+        cursor.execute("show tables like 'object_state'")
+        if cursor.fetchall():
+            self._database(database.cursor, "chunk")
         database.close()
 
     def _database(self, cursor, chunk):

@@ -16,10 +16,11 @@ import pathlib
 import signal
 import subprocess
 
-from storage_servers import PYTHON, PostgreSQL, Zeo, as_user, own, start, until
+from storage_servers import PYTHON, MariaDB, PostgreSQL, Zeo, as_user, own, start, until
 
 HERE = pathlib.Path(__file__).parent
 KINDS = ("filestorage", "zeo", "zeo_tls", "sqlite", "sqlite_history", "postgresql", "postgresql_history")
+MARIADB = ("mariadb", "mariadb_history")
 
 
 @dataclasses.dataclass
@@ -28,7 +29,7 @@ class Storage:
 
     description: as a user of the modules would write it. section: its ZConfig section, for {name} in whose head
     str.format puts a name. location: where storage_compare.py reads it. history: whether revisions are kept.
-    account: whose it is, null for that of the tests. blob_dir: null without blobs. server: the Zeo or PostgreSQL.
+    account: whose it is, null for that of the tests. blob_dir: null without blobs. server: its own, where there is one.
     """
 
     kind: str
@@ -39,7 +40,7 @@ class Storage:
     history: bool
     account: str | None = None
     blob_dir: pathlib.Path | None = None
-    server: Zeo | PostgreSQL | None = None
+    server: Zeo | PostgreSQL | MariaDB | None = None
     database: str | None = None
 
     def zconfig(self, name=""):
@@ -119,10 +120,11 @@ def run(script, *arguments, account=None):
     return json.loads(done.stdout)
 
 
-def make(kind, folder, postgresql=None, certificates=None, blobs="own", account=None):
-    """Return a new storage of one of KINDS. Its tables and files are made by whoever opens it first.
+def make(kind, folder, postgresql=None, mariadb=None, certificates=None, blobs="own", account=None):
+    """Return a new storage of one of KINDS or MARIADB. Its tables and files are made by whoever opens it first.
 
     folder: a new one for it, which account can reach. blobs: "own", "shared", or null for none. ZEO is started.
+    mariadb_history has its tables, but no transaction.
     """
     folder.mkdir(mode=0o755)
     own(folder, account)
@@ -163,6 +165,8 @@ def make(kind, folder, postgresql=None, certificates=None, blobs="own", account=
             history=history,
             **common,
         )
+    if kind in MARIADB:
+        return _mariadb(kind, mariadb, options, lines, location, common)
     database = postgresql.make_database()
     where = {"host": str(postgresql.socket_dir), "port": postgresql.port, "dbname": database, "user": postgresql.ROLE}
     dsn = " ".join(f"{name}='{value}'" for name, value in where.items())
@@ -176,6 +180,26 @@ def make(kind, folder, postgresql=None, certificates=None, blobs="own", account=
         database=database,
         **common,
     )
+
+
+def _mariadb(kind, mariadb, options, lines, location, common):
+    database = mariadb.make_database()
+    where = {"host": "127.0.0.1", "port": mariadb.port, "db": database, "user": mariadb.ROLE}
+    own_lines = [*(f"{name} {value}" for name, value in where.items()), f"passwd {mariadb.QUOTED}"]
+    made = Storage(
+        kind,
+        description={"mariadb": {**where, "password": mariadb.QUOTED, **options}},
+        section="%import relstorage\n%import pyams_zodb_tools\n"
+        + _section("relstorage", lines, _section("mariadb", own_lines)),
+        location={"reader": "mysql", "where": {**where, "password": mariadb.QUOTED}, **location},
+        history=location["history"],
+        server=mariadb,
+        database=database,
+        **common,
+    )
+    if made.history:
+        subprocess.run([PYTHON, "-c", mariadb.WITH_HISTORY, made.zconfig()], check=True)
+    return made
 
 
 def _zeo(kind, certificates, blobs, common):
@@ -216,5 +240,5 @@ def _file(folder, blob_dir):
 
 
 def _section(kind, lines, inner="", named=True):
-    head = "{name}" if named and kind not in ("sqlite3", "postgresql") else ""
+    head = "{name}" if named and kind not in ("sqlite3", "postgresql", "mariadb") else ""
     return f"<{kind}{head}>\n" + "".join(f"  {line}\n" for line in lines) + inner + f"</{kind}>\n"

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, pyams.zodb contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Throw-away servers for the tests: a cluster of Debian's PostgreSQL, PgBouncer before it, and ZEO with or without TLS.
+"""Throw-away servers for the tests: Debian's PostgreSQL, PgBouncer before it, its MariaDB, ZEO with or without TLS.
 
 They run as ordinary processes on free ports of 127.0.0.1, as an ordinary account even where the tests are root's, and
 end with the tests, also where these are killed.
@@ -215,6 +215,74 @@ class PgBouncer:
     def stop(self):
         self.process.kill()
         self.process.wait(30)
+
+
+class MariaDB:
+    """A server whose port asks for a password; ROLE may do everything there."""
+
+    ROLE = "zodb"
+    QUOTED = "open sesame"  # its password
+    # Makes RelStorage's tables with history as MySQL would. Since version 10.5, MariaDB heeds references within the
+    # definition of a column, and refuses these, which are to a column of another type.
+    WITH_HISTORY = """
+import sys
+import ZODB.config
+from pymysql.cursors import Cursor
+execute = Cursor.execute
+Cursor.execute = lambda cursor, query, *more: execute(cursor, query.replace('REFERENCES "transaction"', ""), *more)
+ZODB.config.storageFromString(sys.argv[1]).close()
+"""
+
+    def __init__(self, folder):
+        self.account = "nobody" if os.geteuid() == 0 else None
+        self.data, self.socket, self.log = folder / "data", folder / "data" / "socket", folder / "log"
+        self.port = free_port()
+        self.databases = 0
+        folder.chmod(0o755)
+        self.data.mkdir(0o700)
+        own(self.data, self.account)
+        self._run(
+            *("mariadb-install-db", "--no-defaults", f"--datadir={self.data}", "--skip-test-db"),
+            "--auth-root-authentication-method=normal",
+        )
+        command = ["/usr/sbin/mariadbd", "--no-defaults", f"--datadir={self.data}", f"--socket={self.socket}"]
+        command += ["--bind-address=127.0.0.1", f"--port={self.port}", "--skip-name-resolve"]
+        # Nothing here outlives the machine, so nothing waits for its disk.
+        command += ["--innodb-flush-log-at-trx-commit=0", "--skip-innodb-doublewrite"]
+        self.process = start(command, self.log, self.account, signal.SIGKILL)
+        until(self._answers, self.log.read_text)
+        role = f"{self.ROLE}@127.0.0.1"
+        self.sql(f"create user {role} identified by '{self.QUOTED}'; grant all on *.* to {role}")
+
+    def _run(self, *command):
+        done = subprocess.run(command, capture_output=True, text=True, check=False, **as_user(self.account))
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def _answers(self):
+        assert self.process.poll() is None, self.log.read_text()
+        return listens(self.port)
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait(30)
+
+    def sql(self, sql):
+        """Run SQL as the superuser, and return its rows, with tabs between columns."""
+        return self._run(
+            *("mariadb", "--no-defaults", f"--socket={self.socket}", "--user=root"),
+            *("--batch", "--skip-column-names", f"--execute={sql}"),
+        )
+
+    def make_database(self):
+        """Return the name of a new, empty database."""
+        self.databases += 1
+        name = f"site_{self.databases}"
+        self.sql(f"create database {name} character set utf8mb4")
+        return name
+
+    def drop_database(self, name):
+        self.sql(f"drop database {name}")
 
 
 class Zeo:
