@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What zodbconvert costs beside the script that it wraps, as root: ratios of one run, times are never asserted.
 
+PostgreSQL is as relstorage_postgres sets it up, and waits for its disk.
+
 BENCH_ROUNDS is how often each work is repeated (1), the medians count; BENCH_OBJECTS how many objects the source has
 (20,000), and as many blobs of 50 KB as a fortieth of that.
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import signal
 import statistics
 import tempfile
 import time
@@ -18,6 +21,7 @@ import time
 import pytest
 import storage_kinds
 from conversions import Converter, measured
+from deployed import deployed
 from storage_servers import VIRTUALENV, Certificates, PostgreSQL
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "1"))
@@ -28,11 +32,14 @@ class Bench:
     """A source, and new destinations for it."""
 
     def __init__(self, folder):
-        for name in ("postgresql", "certificates"):
+        for name in ("postgresql", "certificates", "deployed"):
             (folder / name).mkdir()
         folder.chmod(0o755)
         self.folder = folder
-        self.postgresql = PostgreSQL(folder / "postgresql", Certificates(folder / "certificates"))
+        self.postgresql = PostgreSQL(folder / "postgresql", Certificates(folder / "certificates"), durable=True)
+        self.postgresql.include(deployed(folder / "deployed", self.postgresql, "bench")[0])
+        self.postgresql.stop(signal.SIGINT)
+        self.postgresql.start()
         self.made = 0
         self.source = self.storage("filestorage")
         self.source.fill(seed=1, objects=OBJECTS, payload=1000, blobs=[50_000] * (OBJECTS // 40), undo_creation=False)
