@@ -222,12 +222,12 @@ def test_a_copy_that_could_not_hold_packs_off_to_its_end_is_not_proven(make_stor
 @pytest.mark.parametrize(("every", "lasts"), [(0.1, True), (60, False)])
 def test_a_session_that_holds_packs_off_is_kept_alive(make_storage, every, lasts):
     storage = make_storage("postgresql")
-    storage.server.psql(f"alter database {storage.database} set idle_session_timeout = '1s'")
+    storage.server.psql(f"alter database {storage.database} set idle_session_timeout = '2s'")
     command = [PYTHON, "-c", HOLDER, _agent.__file__, storage.zconfig(), str(every)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "{'held': None}\n"
         assert locked(storage)
-        storage.server.psql("select pg_sleep(3)")
+        storage.server.psql("select pg_sleep(5)")
         assert locked(storage) is lasts
         holder.communicate("")
     until(lambda: not locked(storage), lambda: "it is still locked")
