@@ -2028,7 +2028,7 @@ class PackLock:
     needs a transaction that stays open, and more than the right to read.
     """
 
-    KINDS = ("postgresql", "mysql", "mariadb")
+    KINDS = ("postgresql", *MYSQL)
     EVERY = 60  # seconds; servers and firewalls end sessions that are silent for long
 
     def __init__(self, role, database):
