@@ -62,6 +62,13 @@ def as_user(account):
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "env": {**os.environ, **home}, "cwd": "/"}
 
 
+def run(command, account, **options):
+    """Run a command as an account, if one is named, and return what it prints."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **as_user(account), **options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def start(command, log, account, last):
     """Start a process that writes to a log, as an account if one is named. last: signal it gets when we are gone."""
     ask = ctypes.CDLL(None).prctl
@@ -146,16 +153,7 @@ class PostgreSQL:
             file.writelines(f"{name} = '{value}'\n" for name, value in {**settings, **own_settings}.items())
 
     def _run(self, program, *arguments, **options):
-        done = subprocess.run(
-            [self.bin / program, *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            **as_user(self.account),
-            **options,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return run([self.bin / program, *arguments], self.account, **options)
 
     def start(self):
         self.process = start([self.bin / "postgres", "-D", self.data], self.log, self.account, signal.SIGQUIT)
@@ -241,10 +239,8 @@ ZODB.config.storageFromString(sys.argv[1]).close()
         folder.chmod(0o755)
         self.data.mkdir(0o700)
         own(self.data, self.account)
-        self._run(
-            *("mariadb-install-db", "--no-defaults", f"--datadir={self.data}", "--skip-test-db"),
-            "--auth-root-authentication-method=normal",
-        )
+        install = ["mariadb-install-db", "--no-defaults", f"--datadir={self.data}", "--skip-test-db"]
+        run([*install, "--auth-root-authentication-method=normal"], self.account)
         command = ["/usr/sbin/mariadbd", "--no-defaults", f"--datadir={self.data}", f"--socket={self.socket}"]
         command += ["--bind-address=127.0.0.1", f"--port={self.port}", "--skip-name-resolve"]
         # Nothing here outlives the machine, so nothing waits for its disk.
@@ -253,11 +249,6 @@ ZODB.config.storageFromString(sys.argv[1]).close()
         until(self._answers, self.log.read_text)
         role = f"{self.ROLE}@127.0.0.1"
         self.sql(f"create user {role} identified by '{self.QUOTED}'; grant all on *.* to {role}")
-
-    def _run(self, *command):
-        done = subprocess.run(command, capture_output=True, text=True, check=False, **as_user(self.account))
-        assert done.returncode == 0, done.stderr
-        return done.stdout
 
     def _answers(self):
         assert self.process.poll() is None, self.log.read_text()
@@ -269,10 +260,8 @@ ZODB.config.storageFromString(sys.argv[1]).close()
 
     def sql(self, sql):
         """Run SQL as the superuser, and return its rows, with tabs between columns."""
-        return self._run(
-            *("mariadb", "--no-defaults", f"--socket={self.socket}", "--user=root"),
-            *("--batch", "--skip-column-names", f"--execute={sql}"),
-        )
+        client = ["mariadb", "--no-defaults", f"--socket={self.socket}", "--user=root"]
+        return run([*client, "--batch", "--skip-column-names", f"--execute={sql}"], self.account)
 
     def make_database(self):
         """Return the name of a new, empty database."""
