@@ -82,17 +82,24 @@ class PostgreSQL:
     """One cluster: its socket is open to everybody here, its port asks for a password, and speaks TLS as localhost.
 
     ROLE owns every database that is made. The socket's folder is socket_dir, the port of both is port. durable: it
-    waits for the disk, and has the sizes that PostgreSQL comes with.
+    waits for the disk, and has the sizes that PostgreSQL comes with. version: of those that tests/rig/setup fetches,
+    Debian's if null.
     """
 
     ROLE = "zodb"
     QUOTED = "it's a $ecret, \\1"  # its password: whatever needs quoting
+    # As "with (force)" does since PostgreSQL 13.
+    DROP = "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{0}'; drop database if exists {0}"
 
-    def __init__(self, folder, certificates, durable=False):
-        self._settle(folder)
-        self._run(
-            "initdb", "--no-sync", "--username=admin", "--auth-local=trust", "--auth-host=scram-sha-256", self.data
+    def __init__(self, folder, certificates, durable=False, version=None):
+        self.bin = max(
+            pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name.split(".")[0])
         )
+        # Of a version of its own there are no clients.
+        self.server_bin = ROOT / ".cache" / "postgresql" / str(version) / "bin" if version else self.bin
+        self._settle(folder)
+        initdb = [self.server_bin / "initdb", "--no-sync", "--username=admin"]
+        run([*initdb, "--auth-local=trust", "--auth-host=scram-sha-256", self.data], self.account)
         settings = {"listen_addresses": "127.0.0.1", "ssl": "on"}
         if not durable:
             # Nothing here outlives the machine, so nothing waits for its disk.
@@ -103,8 +110,7 @@ class PostgreSQL:
             own(self.data / name, self.account)
         self._configure(settings)
         self.start()
-        password = self.QUOTED.replace("'", "''")
-        self.psql(f"create role {self.ROLE} login password '{password}'")
+        self.make_role(self.ROLE, self.QUOTED)
 
     def standby(self, folder):
         """Return a server that follows this one."""
@@ -128,9 +134,6 @@ class PostgreSQL:
         return other
 
     def _settle(self, folder):
-        self.bin = max(
-            pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name.split(".")[0])
-        )
         self.account = "postgres" if os.geteuid() == 0 else None
         self.data = folder / "data"
         self.socket_dir = folder / "socket"
@@ -156,7 +159,7 @@ class PostgreSQL:
         return run([self.bin / program, *arguments], self.account, **options)
 
     def start(self):
-        self.process = start([self.bin / "postgres", "-D", self.data], self.log, self.account, signal.SIGQUIT)
+        self.process = start([self.server_bin / "postgres", "-D", self.data], self.log, self.account, signal.SIGQUIT)
         until(self._answers, self.log.read_text)
 
     def _answers(self):
@@ -177,6 +180,11 @@ class PostgreSQL:
         form = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--field-separator=\t"]
         return self._run("psql", *where, *form, "--set=ON_ERROR_STOP=1", "--file=-", input=sql).rstrip("\n")
 
+    def make_role(self, name, password, rights=""):
+        """Make a role that the port lets in, where PostgreSQL before 14 would have kept the password as MD5."""
+        password = password.replace("'", "''")
+        self.psql(f"set password_encryption = 'scram-sha-256'; create role {name} login {rights} password '{password}'")
+
     def make_database(self):
         """Return the name of a new, empty database."""
         self.databases += 1
@@ -185,7 +193,7 @@ class PostgreSQL:
         return name
 
     def drop_database(self, name):
-        self.psql(f"drop database if exists {name} with (force)")
+        self.psql(self.DROP.format(name))
 
 
 class PgBouncer:
