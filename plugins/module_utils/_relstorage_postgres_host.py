@@ -24,7 +24,8 @@ SERVER_SPACE = 500  # MB of a new cluster: itself takes 40, its log of transacti
 SMALLEST_BUFFERS, LARGEST_BUFFERS = 128, 8192  # MB
 RESERVED = 3  # connections that PostgreSQL keeps for its superusers
 
-# As an administrator, of the database postgres. config_file is not there for whom may not see it.
+# As an administrator, of the database postgres. config_file is not there for whom may not see it. acts: the roles that
+# it may act as.
 QUERY = """\
 SELECT json_build_object(
   'version', current_setting('server_version_num')::int,
@@ -38,6 +39,9 @@ SELECT json_build_object(
   'may', (SELECT rolsuper OR (rolcreatedb AND rolcreaterole) FROM pg_roles WHERE rolname = current_user),
   'roles', (SELECT json_object_agg(rolname, rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls)
     FROM pg_roles),
+  'acts', (SELECT coalesce(json_agg(rolname), '[]') FROM pg_roles WHERE
+    CASE WHEN current_setting('server_version_num')::int < 160000 THEN pg_has_role(oid, 'MEMBER')
+    ELSE pg_has_role(oid, 'SET') AND pg_has_role(oid, 'USAGE') END),
   'databases', (SELECT json_object_agg(datname, json_build_object('owner', pg_get_userbyid(datdba),
     'encoding', pg_encoding_to_char(encoding))) FROM pg_database)) AS answer"""
 
