@@ -97,7 +97,8 @@ def integration():
     target = os.environ.get("TARGET")
     if target:
         return [Check("integration", [*PYTEST, target], ("storages",))]
-    apart = {name: f"tests/integration/test_{name}.py" for name in ("modules_zodbconvert", "playbook_migrate")}
+    long = ("modules_zodbconvert", "playbook_migrate", "postgresql_versions")
+    apart = {name: f"tests/integration/test_{name}.py" for name in long}
     rest = [word for path in apart.values() for word in ("--ignore", path)]
     return [
         *(

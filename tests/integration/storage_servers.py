@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, pyams.zodb contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Throw-away servers for the tests: Debian's PostgreSQL, PgBouncer before it, its MariaDB, ZEO with or without TLS.
+"""Throw-away servers for the tests: PostgreSQL, PgBouncer before it, Debian's MariaDB, ZEO with or without TLS.
 
 They run as ordinary processes on free ports of 127.0.0.1, as an ordinary account even where the tests are root's, and
 end with the tests, also where these are killed.
