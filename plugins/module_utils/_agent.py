@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Private to pyams.zodb: what the modules run under the Python of the storage's virtualenv.
 
-The source of this file travels inside the module (see _agent_run.py) and is run by ``python -I -c``: it imports
-the standard library, and what the virtualenv has only inside its functions. Each request is a line of JSON on standard
-input, each answer one on standard output; what is logged goes to standard error. Nothing stays open between two.
+The source of this file travels inside the module, and is imported there by _agent_load.py: it imports the standard
+library, and what the virtualenv has only inside its functions. Each request is a line of JSON on standard input, each
+answer one on standard output; what is logged goes to standard error. Nothing stays open between two.
 
 A storage is known by its ZConfig text alone. To read one, nothing is created, written or locked, and no state of an
 object is unpickled. Transaction and object ids are texts of 16 hexadecimal digits behind 0x.
@@ -2164,7 +2164,3 @@ def _answer(request):
         return {"refused": _lacks(error)}
     except OSError as error:
         return {"refused": f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}."}
-
-
-if __name__ == "__main__":
-    main()
