@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Private to pyams.zodb: what the modules run under the Python of the storage's virtualenv.
 
-The source of this file travels inside the module, and is imported there by _agent_load.py: it imports the standard
-library, and what the virtualenv has only inside its functions. Each request is a line of JSON on standard input, each
-answer one on standard output; what is logged goes to standard error. Nothing stays open between two.
+The sources of this file and of those that it imports travel inside the module, and are imported there by
+_agent_load.py: they import the standard library, and what the virtualenv has only inside their functions. Each request
+is a line of JSON on standard input, each answer one on standard output; what is logged goes to standard error. Nothing
+stays open between two.
 
 A storage is known by its ZConfig text alone. To read one, nothing is created, written or locked, and no state of an
 object is unpickled. Transaction and object ids are texts of 16 hexadecimal digits behind 0x.
@@ -28,6 +29,19 @@ import threading
 import time
 import types
 
+from ansible_collections.pyams.zodb.plugins.module_utils._agent_common import (
+    AFTER_ALL,
+    NOTHING,
+    Missing,
+    Progress,
+    Refused,
+    Unreachable,
+    first_line,
+    lacking,
+    number,
+    raw,
+)
+
 # One storage, or a file as zodbconvert, a ZEO server or an application reads it, without its other parts.
 SCHEMA = """
 <schema>
@@ -36,7 +50,6 @@ SCHEMA = """
   <multisection type="ZODB.database" name="*" attribute="databases"/>
 </schema>
 """
-NOTHING = b"\0" * 8
 HEADER = struct.Struct(">8sQcHHH")  # of a transaction in a FileStorage: tid, length, status, three lengths of texts
 # Of an object's record there: oid, tid, where its last record is, where its transaction is, of a version, length
 RECORD = struct.Struct(">8s8sQQHQ")
@@ -72,33 +85,6 @@ SELECT zoid, tid, CASE
     WHEN COUNT(*) = 1 AND octet_length(lo_get(MIN(chunk), {0}, 1)) = 0 THEN sha256(lo_get(MIN(chunk))) END
 FROM blob_chunk GROUP BY zoid, tid ORDER BY zoid, tid
 """
-AFTER_ALL = b"\xff" * 9  # behind every id
-
-
-class Refused(Exception):
-    """What is wrong and what to do, in one sentence."""
-
-
-class Missing(Refused):
-    """The file, folder or schema is not there: an empty storage could be made in its place, unless part of it is."""
-
-    def __init__(self, sentence, partly=False):
-        super().__init__(sentence)
-        self.partly = partly
-
-
-class Unreachable(Refused):
-    """What holds the storage does not answer, or does not let us look."""
-
-
-def number(value):
-    """Return an id of eight bytes as text."""
-    return "0x" + value.hex()
-
-
-def raw(text):
-    """Return an id written as text as its eight bytes."""
-    return bytes.fromhex(text[2:])
 
 
 def section(place):
@@ -119,9 +105,9 @@ def section(place):
         with open(place["file"], encoding="utf-8") as file:
             found, _handlers = ZConfig.loadConfigFile(schema, file)
     except (ImportError, ZConfig.SchemaResourceError) as error:
-        raise Refused(_lacks(error)) from None
+        raise Refused(lacking(error)) from None
     except ZConfig.ConfigurationError as error:
-        raise Refused(f"ZConfig does not accept it: {_first_line(error)}") from None
+        raise Refused(f"ZConfig does not accept it: {first_line(error)}") from None
     except UnicodeDecodeError:
         raise Refused(f"{place['file']} is no text in UTF-8; name a file of ZConfig.") from None
     except OSError as error:  # the file itself; certificates are read with the section
@@ -334,7 +320,7 @@ class Storage:
             return None
         except Exception as error:  # each driver has exceptions of its own, after which it reads nothing more
             raise Refused(
-                f"the blob of object {number(oid)}, transaction {number(tid)}, cannot be read: {_first_line(error)}"
+                f"the blob of object {number(oid)}, transaction {number(tid)}, cannot be read: {first_line(error)}"
             ) from None
         return path if path and os.access(path, os.R_OK) else None
 
@@ -646,7 +632,7 @@ class Relational(Storage):
         try:
             tables = self.ask(self.database.schema.list_tables)
         except Exception as error:  # each driver has exceptions of its own
-            raise Unreachable(f"the database does not answer: {_first_line(error)}") from None
+            raise Unreachable(f"the database does not answer: {first_line(error)}") from None
         tables = {table.lower() for table in tables}
         self.others = self.sessions() if self.counts_others else None  # before this process has more of them
         if tables.intersection(NEWT):
@@ -699,7 +685,7 @@ class Relational(Storage):
             if NEWT[1] in tables:
                 cursor.execute(f"LOCK TABLE {NEWT[1]} IN ACCESS EXCLUSIVE MODE")
         except Exception as error:  # each driver has exceptions of its own
-            raise Refused(f"the tables of NewtDB cannot be emptied: {_first_line(error)}") from None
+            raise Refused(f"the tables of NewtDB cannot be emptied: {first_line(error)}") from None
         if self._updaters():
             raise Refused("newt-updater has been started meanwhile; stop it, and run it again.")
 
@@ -920,7 +906,7 @@ class Relational(Storage):
             yield from _copied_rows(file)
         sender.join()
         if errors:
-            raise Unreachable(f"the database broke off: {_first_line(errors[0])}")
+            raise Unreachable(f"the database broke off: {first_line(errors[0])}")
 
     def sessions(self):
         if self.kind != "postgresql":
@@ -1103,14 +1089,6 @@ def _format(path):
     if magic in (b"FS21", b"FS20"):
         return f"{path} is a FileStorage of Python 2; convert it with zodbupdate first."
     return f"{path} is no FileStorage; it begins with {magic!r}."
-
-
-def _first_line(error):
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
-def _lacks(error):
-    return f"the virtualenv lacks a package that the storage needs ({_first_line(error)}); install it there."
 
 
 def _status(transaction):
@@ -1463,33 +1441,6 @@ def _digests(transaction, full, blobs=None):
 def _about(transaction, extension):
     texts = (transaction.user, transaction.description, transaction.extension_bytes if extension else b"")
     return [text.encode() if isinstance(text, str) else text for text in texts]
-
-
-class Progress:
-    """Logs how far a long work is."""
-
-    EVERY = 5  # seconds
-
-    def __init__(self, what, total):
-        self.what, self.total, self.done = what, total, 0
-        self.began = self.told = time.monotonic()
-
-    def step(self):
-        self.done += 1
-        now = time.monotonic()
-        if now - self.told < self.EVERY:
-            return
-        self.told, rate = now, self.done / (now - self.began)
-        line = f"{self.what} {self.done}, {rate:.0f} per second"
-        if self.total:
-            left = max(self.total - self.done, 0) / rate
-            line += f", {min(100 * self.done / self.total, 100):.0f} %, {left:.0f} s left"
-        log(line)
-
-
-def log(line):
-    sys.stderr.write(time.strftime("%Y-%m-%d %H:%M:%S ") + line + "\n")
-    sys.stderr.flush()
 
 
 def survey(source, keep_history):
@@ -2015,7 +1966,7 @@ def fence(request):
         if tables and request["do"]:
             one.fence(tables, up)
     except Exception as error:  # each driver has exceptions of its own
-        raise Refused(f"the database does not answer as it should: {_first_line(error)}") from None
+        raise Refused(f"the database does not answer as it should: {first_line(error)}") from None
     if up and not fences:
         raise Refused("the database has none of RelStorage's tables.")
     return {"clients": clients, "changed": bool(tables), "read_only": up}
@@ -2083,7 +2034,7 @@ def hold_packs(request):
             if not lock_.take():
                 return {"held": role}
         except Exception as error:  # each driver has exceptions of its own
-            raise Refused(f"{role}: RelStorage's pack lock cannot be taken: {_first_line(error)}") from None
+            raise Refused(f"{role}: RelStorage's pack lock cannot be taken: {first_line(error)}") from None
         PACK_LOCKS.append(lock_)
     return {"held": None}
 
@@ -2161,6 +2112,6 @@ def _answer(request):
     except Refused as refusal:
         return {"refused": str(refusal)}
     except ImportError as error:
-        return {"refused": _lacks(error)}
+        return {"refused": lacking(error)}
     except OSError as error:
         return {"refused": f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}."}

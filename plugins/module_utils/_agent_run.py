@@ -12,11 +12,11 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 
 from ansible_collections.pyams.zodb.plugins.module_utils import _agent, _agent_load, _storage
 
-FILES = (_agent,)  # what runs there, sent by its source
 LINES = 20  # of what the agent logged, for the user
 _TERMINATE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 
@@ -43,6 +43,12 @@ def place(description):
 
 def _source(module):
     return module.__spec__.loader.get_source(module.__name__)
+
+
+def _sources():
+    """Return {name: source} of what is named after the agent; this file and the loader go along, and are not used."""
+    modules = list(sys.modules.items())
+    return {name: _source(module) for name, module in modules if name.startswith(_agent.__name__)}
 
 
 class Agent:
@@ -92,7 +98,7 @@ class Agent:
         lines = [{"operation": operation, **request}]
         if self.process is None:
             self._start()
-            lines.insert(0, {module.__name__: _source(module) for module in FILES})
+            lines.insert(0, _sources())
         try:
             with contextlib.suppress(BrokenPipeError):
                 for line in lines:
