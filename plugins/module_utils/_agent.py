@@ -24,7 +24,6 @@ import shutil
 import signal
 import struct
 import sys
-import tempfile
 import threading
 import time
 import types
@@ -41,6 +40,16 @@ from ansible_collections.pyams.zodb.plugins.module_utils._agent_common import (
     number,
     raw,
 )
+from ansible_collections.pyams.zodb.plugins.module_utils._agent_storage import (
+    PRIVATE_FOLDERS,
+    Digest,
+    Length,
+    Storage,
+    blob_of,
+    copy_of,
+    nothing_made,
+    status_of,
+)
 
 # One storage, or a file as zodbconvert, a ZEO server or an application reads it, without its other parts.
 SCHEMA = """
@@ -56,7 +65,6 @@ RECORD = struct.Struct(">8s8sQQHQ")
 PIECE = 2048  # bytes that are read for a record at first
 WINDOW = 1 << 18  # bytes of a file that are read along its transactions
 ZEO_PATIENCE = 30  # seconds to wait for a server, at most
-PRIVATE_FOLDERS = []  # for blobs that are fetched
 LOCKS = []  # descriptors of the files that are locked until this process ends
 PACK_LOCKS = []  # those of databases, also until then
 FENCE_PATIENCE = 30  # seconds to wait for commits that are under way
@@ -121,242 +129,6 @@ def section(place):
     return known[name]
 
 
-class Digest(bytes):
-    """The SHA-256 of a state or a blob, made by the server that has it."""
-
-
-class Length(int):
-    """The length of a state in bytes, told by the server that has it."""
-
-
-class Storage:
-    """A storage that is opened for reading: nothing is made, written or locked, objects are never unpickled.
-
-    Blobs of a folder that belongs to the storage are read where they lie. Those of a ZEO server or a database are
-    fetched one at a time into a private folder, not into the application's cache.
-    """
-
-    kind = None
-    path = None  # of the file or folder that holds the objects
-    shared = True  # blob_dir is where blobs are kept, not a cache of them
-    keeps_history = None
-    history_differs = False  # from what the description says
-    counts_others = False  # whether others is wanted: a site's own sessions come and go, and would be waited for
-    others = None  # see sessions(); counted before the storage is opened
-    updaters = None  # how many of them are a newt-updater
-    newt = ()  # those of NEWT that are there
-    no_folder = None  # of blobs: a sentence, if it is missing
-
-    def __init__(self, found):
-        self.section = found
-        self.config = found.config
-        self.blob_dir = getattr(self.config, "blob_dir", None) and os.path.abspath(self.config.blob_dir)
-        self.private = None
-        self.storage = None
-
-    def open(self):
-        """Open it. Raises Missing."""
-        raise NotImplementedError
-
-    def close(self):
-        if self.storage is not None:
-            self.storage.close()
-        if self.private:
-            shutil.rmtree(self.private, ignore_errors=True)
-
-    def __enter__(self):
-        try:
-            self.open()
-            if self.no_folder:
-                raise Missing(self.no_folder, partly=self.last() != NOTHING)
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_error):
-        self.close()
-
-    def last(self):
-        """Return the id of the last finished transaction."""
-        return self.storage.lastTransaction()
-
-    def identity(self):
-        """Return what two descriptions of the same storage have in common, as a text."""
-        raise NotImplementedError
-
-    def objects(self, exact):
-        """Return the number of objects; if it need not be exact, what is cheap to know."""
-        return sum(1 for _record in self.records()) if exact else len(self.storage)
-
-    def count(self):
-        """Return a number that is cheap to know and changes with the number of objects."""
-        return len(self.storage)
-
-    def inode(self):
-        """Return what a pack changes, None if that cannot be told."""
-        return
-
-    def revisions(self):
-        """Return how many revisions of objects are kept."""
-        return sum(len({record.oid for record in transaction}) for transaction in self.iterator())
-
-    def tids(self, oids):
-        """Return {oid: tid} of the objects among some that are there."""
-        found = {oid: self.current(oid)[1] for oid in oids}
-        return {oid: tid for oid, tid in found.items() if tid}
-
-    def current(self, oid):
-        """Return (state, tid) of an object as it is now, (None, None) if it is not there."""
-        from ZODB.POSException import POSKeyError
-        from ZODB.utils import load_current
-
-        try:
-            return load_current(self.storage, oid)
-        except (POSKeyError, KeyError):
-            return None, None
-
-    def open_for_writing(self):
-        """Open it to be written, made if it is missing. What others have in use is not touched."""
-        raise NotImplementedError
-
-    def temporary_folder(self):
-        """Return where a file lies that is handed over as a blob."""
-        return self.storage.temporaryDirectory()
-
-    def clear(self):
-        """Take everything out of a storage that is opened for writing, and close it."""
-        raise NotImplementedError
-
-    def _clear_blobs(self):
-        if self.blob_dir and self.shared and os.path.isdir(self.blob_dir):
-            for name in os.listdir(self.blob_dir):
-                path = os.path.join(self.blob_dir, name)
-                shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
-
-    def transactions(self):
-        """Return (number of transactions, id of the last one that a pack looked at), None for what is not known."""
-        if not self.keeps_history:
-            return None, None
-        count, packed = 0, None
-        for transaction in self.iterator():
-            count += 1
-            packed = transaction.tid if _status(transaction) == "p" else packed
-        return count, packed
-
-    def blobs(self):
-        """Return (number, bytes) of the blobs in every revision that is kept, None for what is not known."""
-        if not (self.blob_dir and self.shared):
-            return None, None
-        files = list(blob_files(self.blob_dir))
-        return len(files), sum(os.path.getsize(file) for file in files)
-
-    def versions(self):
-        """Return versions of what is behind the storage, beside those of the Python packages."""
-        return {}
-
-    def json(self, _exact):
-        """Return the facts of NewtDB's JSON, None where there is none to be read."""
-        return
-
-    def records(self):
-        """Yield (oid, tid, state) of each current object, by oid, without those whose creation was undone."""
-        from ZODB.POSException import POSKeyError
-        from ZODB.utils import p64, u64
-
-        at = None
-        while True:
-            try:
-                oid, tid, state, at = self._record_behind(at)
-            except POSKeyError as error:  # a creation that was undone: the storage names it, and goes on behind it
-                at = p64(u64(error.args[0]) + 1)
-                continue
-            except (StopIteration, ValueError):  # an empty storage, or nothing behind the last undone one
-                return
-            if state is not None:
-                yield oid, tid, state
-            if at is None:
-                return
-
-    def _record_behind(self, at):
-        return type(self.storage).record_iternext(self.storage, at)  # for the script, the instance has another
-
-    def feed(self):
-        """Have the script read what records() does: that is faster, and does not break off at what was undone."""
-        self.storage.record_iternext = _one_by_one(self.records())
-
-    def digests(self):
-        """Return what records() does, with a Digest for each state where whoever keeps them can make it."""
-        return self.records()
-
-    def lengths(self):
-        """Return what records() does, with a Length for each state where whoever keeps them can tell it."""
-        return self.records()
-
-    def blob_digest(self, _oid, _tid):
-        """Return the Digest of a blob, None where only its file tells. By oid, each after the one before."""
-        return
-
-    def iterator(self, start=None, stop=None):
-        """Return the transactions, by tid, both ends included."""
-        return self.storage.iterator(start, stop)
-
-    def revision(self, oid, tid):
-        """Return the state that an object got in a transaction, None if that is not kept."""
-        from ZODB.POSException import POSKeyError
-
-        try:
-            return self.storage.loadSerial(oid, tid)
-        except (POSKeyError, KeyError):
-            return None
-
-    def blob(self, oid, tid):
-        """Return the path of a blob's file, None if it cannot be read. Give it back by release()."""
-        from ZODB.POSException import POSKeyError, Unsupported
-
-        try:
-            path = self.storage.loadBlob(oid, tid)
-        except (POSKeyError, Unsupported, OSError, AssertionError):  # the last is RelStorage's, for a missing one
-            return None
-        except Exception as error:  # each driver has exceptions of its own, after which it reads nothing more
-            raise Refused(
-                f"the blob of object {number(oid)}, transaction {number(tid)}, cannot be read: {first_line(error)}"
-            ) from None
-        return path if path and os.access(path, os.R_OK) else None
-
-    def release(self, path):
-        if self.private and path.startswith(self.private):
-            with contextlib.suppress(OSError):
-                os.remove(path)
-
-    def _blob_folder(self):
-        """Return the folder to open the storage with: its own, None if that is not there, or a private one."""
-        if not self.blob_dir:
-            return None
-        if self.shared:
-            if os.path.isdir(self.blob_dir):
-                self._check_layout()
-                return self.blob_dir
-            self.no_folder = f"there is no folder of blobs {self.blob_dir}."
-            return None
-        if not self.private:
-            self.private = tempfile.mkdtemp(prefix="zodb-")
-            PRIVATE_FOLDERS.append(self.private)
-        return self.private
-
-    def _check_layout(self):
-        """Refuse a client's cache of blobs in place of the storage's own folder."""
-        from ZODB.blob import LAYOUT_MARKER, LAYOUTS
-
-        with contextlib.suppress(FileNotFoundError), open(os.path.join(self.blob_dir, LAYOUT_MARKER)) as file:
-            layout = file.read().strip()
-            if layout not in LAYOUTS:
-                raise Refused(
-                    f"{self.blob_dir} is no storage's folder of blobs, its layout is {layout}; name the folder where "
-                    "they are kept."
-                )
-
-
 class File(Storage):
     """A FileStorage, which a server may have open at the same time."""
 
@@ -377,7 +149,7 @@ class File(Storage):
             raise Refused(f"{self.path} is no file; name that of a FileStorage.")
         if not os.path.getsize(self.path):  # made by one who was killed right then
             raise Missing(f"the file {self.path} is empty.")
-        with _nothing_made(), _nothing_unpickled():
+        with nothing_made(), _nothing_unpickled():
             try:
                 self.storage = FileStorage(self.path, read_only=True, blob_dir=self._blob_folder())
             except FileStorageFormatError:
@@ -648,7 +420,7 @@ class Relational(Storage):
         self.history_differs = self.keeps_history != wanted
         self.database = self._database()
         config.blob_dir, config.blob_cache_size = self._blob_folder(), None
-        with _nothing_made() if self.shared else contextlib.nullcontext():
+        with nothing_made() if self.shared else contextlib.nullcontext():
             self.storage = self.section.open()
 
     def open_for_writing(self):
@@ -1041,28 +813,10 @@ def storage(place):
     return known[module](found)
 
 
-def blob_files(folder):
-    """Yield the paths of the blobs in a folder."""
-    for path, _folders, names in os.walk(folder):
-        yield from (os.path.join(path, name) for name in names if name.endswith(".blob"))
-
-
 def pieces_of(path):
     """Yield what is in a file, piece by piece."""
     with open(path, "rb") as file:
         yield from iter(lambda: file.read(1 << 20), b"")
-
-
-@contextlib.contextmanager
-def _nothing_made():
-    """Keep ZODB from making a folder of blobs, its folder for temporary files, or its layout's mark."""
-    from ZODB.blob import FilesystemHelper
-
-    create, FilesystemHelper.create = FilesystemHelper.create, lambda helper: None
-    try:
-        yield
-    finally:
-        FilesystemHelper.create = create
 
 
 @contextlib.contextmanager
@@ -1089,12 +843,6 @@ def _format(path):
     if magic in (b"FS21", b"FS20"):
         return f"{path} is a FileStorage of Python 2; convert it with zodbupdate first."
     return f"{path} is no FileStorage; it begins with {magic!r}."
-
-
-def _status(transaction):
-    """Return a transaction's status as text: ZEO hands out bytes."""
-    status = transaction.status
-    return status.decode() if isinstance(status, bytes) else status
 
 
 def _versions():
@@ -1636,7 +1384,7 @@ class Tail:
 
     def _commit(self, meta, transaction, records):
         writing = self.destination.storage
-        writing.tpc_begin(meta, transaction.tid, _status(transaction) if meta is transaction else " ")
+        writing.tpc_begin(meta, transaction.tid, status_of(transaction) if meta is transaction else " ")
         try:
             for record in records:
                 self._restore(record, meta)
@@ -1654,9 +1402,9 @@ class Tail:
             self._add(record, None)
             writing.restore(record.oid, record.tid, record.data, "", record.data_txn, meta)
             return
-        with _blob_of(self.source, record.oid, record.tid) as path:
+        with blob_of(self.source, record.oid, record.tid) as path:
             self._add(record, path)
-            with _copy_of(path, self.destination) as copy:
+            with copy_of(path, self.destination) as copy:
                 writing.restoreBlob(record.oid, record.tid, record.data, copy, record.data_txn, meta)
 
     def _add(self, record, path):
@@ -1666,34 +1414,6 @@ class Tail:
         if path:
             self.done["blobs"] += 1
             self.done["bytes"] += os.path.getsize(path)
-
-
-@contextlib.contextmanager
-def _blob_of(source, oid, tid):
-    """Give the path of a blob's file that is to be copied. Raises Refused."""
-    path = source.blob(oid, tid)
-    if path is None:
-        raise Refused(
-            f"the blob of object {number(oid)}, transaction {number(tid)}, is missing from the source or cannot be "
-            "read; mend that first."
-        )
-    try:
-        yield path
-    finally:
-        source.release(path)
-
-
-@contextlib.contextmanager
-def _copy_of(path, destination):
-    """Give a copy of a blob's file, which the destination takes away."""
-    handle, copy = tempfile.mkstemp(dir=destination.temporary_folder())
-    os.close(handle)
-    try:
-        shutil.copyfile(path, copy)
-        yield copy
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(copy)
 
 
 def zodbconvert(request):
@@ -1715,18 +1435,6 @@ def zodbconvert(request):
         finally:
             destination.close()
     return {}
-
-
-def _one_by_one(records):
-    """Return a record_iternext() of records."""
-    ahead = []
-
-    def record_iternext(at=None):
-        oid, tid, state = ahead.pop() if at else next(records)
-        ahead.extend(itertools.islice(records, 1))
-        return oid, tid, state, bool(ahead)
-
-    return record_iternext
 
 
 class Rows:
@@ -1791,7 +1499,7 @@ class Bulk:
         large = []
         self._copy(cursor, "small_blob", self._small_blobs(large))
         for oid, tid in large:
-            with _blob_of(self.source, oid, tid) as path:
+            with blob_of(self.source, oid, tid) as path:
                 handed = connection.lobject(0, "wb", 0, path)
             cursor.execute(
                 "INSERT INTO blob_chunk (zoid, chunk_num, tid, chunk) VALUES (%s, 0, %s, %s)",
@@ -1814,7 +1522,7 @@ class Bulk:
 
     def _small_blobs(self, large):
         for oid, tid in self.blobs:
-            with _blob_of(self.source, oid, tid) as path:
+            with blob_of(self.source, oid, tid) as path:
                 if os.path.getsize(path) > self.LARGE:
                     large.append((oid, tid))
                     continue
@@ -1858,7 +1566,7 @@ class FileBulk:
                 folder = self.destination.storage.fshelper
                 folder.getPathForOID(record.oid, create=True)
                 target = folder.getBlobFilename(record.oid, record.tid)
-                with _blob_of(self.source, record.oid, record.tid) as path, _copy_of(path, self.destination) as copy:
+                with blob_of(self.source, record.oid, record.tid) as path, copy_of(path, self.destination) as copy:
                     rename_or_copy_blob(copy, target)
 
     def _file(self, path):
