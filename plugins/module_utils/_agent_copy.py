@@ -10,7 +10,7 @@ import os
 import struct
 
 from ansible_collections.pyams.zodb.plugins.module_utils._agent_common import NOTHING, Progress, Refused, number
-from ansible_collections.pyams.zodb.plugins.module_utils._agent_relational import COPY_HEADER
+from ansible_collections.pyams.zodb.plugins.module_utils._agent_postgresql import Rows
 from ansible_collections.pyams.zodb.plugins.module_utils._agent_storage import blob_of, copy_of
 from ansible_collections.pyams.zodb.plugins.module_utils._agent_zconfig import storage
 
@@ -34,33 +34,6 @@ def zodbconvert(request):
         finally:
             destination.close()
     return {}
-
-
-class Rows:
-    """Rows of fields as a file that PostgreSQL copies from, in its binary format; a field is bytes."""
-
-    def __init__(self, rows):
-        self.pieces = self._pieces(rows)
-        self.rest = b""
-
-    @staticmethod
-    def _pieces(rows):
-        yield COPY_HEADER
-        for row in rows:
-            yield struct.pack(">h", len(row)) + b"".join(struct.pack(">i", len(field)) + field for field in row)
-        yield struct.pack(">h", -1)
-
-    def read(self, size):
-        pieces, length = [self.rest], len(self.rest)
-        while length < size:
-            piece = next(self.pieces, b"")
-            if not piece:
-                break
-            pieces.append(piece)
-            length += len(piece)
-        whole = b"".join(pieces)
-        self.rest = whole[size:]
-        return whole[:size]
 
 
 class Bulk:

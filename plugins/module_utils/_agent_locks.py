@@ -11,7 +11,6 @@ import threading
 import time
 
 from ansible_collections.pyams.zodb.plugins.module_utils._agent_common import Refused, first_line
-from ansible_collections.pyams.zodb.plugins.module_utils._agent_relational import MYSQL
 from ansible_collections.pyams.zodb.plugins.module_utils._agent_zconfig import storage
 
 LOCKS = []  # descriptors of the files that are locked until this process ends
@@ -43,7 +42,7 @@ class PackLock:
     needs a transaction that stays open, and more than the right to read.
     """
 
-    KINDS = ("postgresql", *MYSQL)
+    KINDS = ("postgresql", "mysql", "mariadb")
     EVERY = 60  # seconds; servers and firewalls end sessions that are silent for long
 
     def __init__(self, role, database):

@@ -43,9 +43,9 @@ class Storage:
     keeps_history = None
     history_differs = False  # from what the description says
     counts_others = False  # whether others is wanted: a site's own sessions come and go, and would be waited for
-    others = None  # see sessions(); counted before the storage is opened
+    others = None  # sessions of the database, counted before the storage is opened
     updaters = None  # how many of them are a newt-updater
-    newt = ()  # those of NEWT that are there
+    newt = ()  # the tables of NewtDB that are there
     no_folder = None  # of blobs: a sentence, if it is missing
 
     def __init__(self, found):

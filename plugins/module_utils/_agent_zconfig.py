@@ -9,7 +9,11 @@ import io
 
 from ansible_collections.pyams.zodb.plugins.module_utils._agent_common import Refused, Unreachable, first_line, lacking
 from ansible_collections.pyams.zodb.plugins.module_utils._agent_file import File
+from ansible_collections.pyams.zodb.plugins.module_utils._agent_mysql import Mysql
+from ansible_collections.pyams.zodb.plugins.module_utils._agent_oracle import Oracle
+from ansible_collections.pyams.zodb.plugins.module_utils._agent_postgresql import Postgresql
 from ansible_collections.pyams.zodb.plugins.module_utils._agent_relational import Relational
+from ansible_collections.pyams.zodb.plugins.module_utils._agent_sqlite import Sqlite
 from ansible_collections.pyams.zodb.plugins.module_utils._agent_zeo import Zeo
 
 # One storage, or a file as zodbconvert, a ZEO server or an application reads it, without its other parts.
@@ -20,24 +24,27 @@ SCHEMA = """
   <multisection type="ZODB.database" name="*" attribute="databases"/>
 </schema>
 """
+STORAGES = {
+    "ZODB.config.FileStorage": File,
+    "ZODB.config.ZEOClient": Zeo,
+    "ZEO.zconfig.ClientStorageConfig": Zeo,
+}
+# Of a RelStorage, by the section of its database
+DATABASES = {"postgresql": Postgresql, "mysql": Mysql, "mariadb": Mysql, "sqlite3": Sqlite, "oracle": Oracle}
 
 
 def storage(place):
     """Return a storage by its place (see section), to be opened by ``with``."""
     found = section(place)
-    module = type(found).__module__ + "." + type(found).__name__
-    known = {
-        "ZODB.config.FileStorage": File,
-        "ZODB.config.ZEOClient": Zeo,
-        "ZEO.zconfig.ClientStorageConfig": Zeo,
-        "relstorage.config.RelStorageFactory": Relational,
-    }
-    if module not in known:
+    factory = type(found).__module__ + "." + type(found).__name__
+    if factory == "relstorage.config.RelStorageFactory":
+        return DATABASES.get(found.config.adapter.config.getSectionType(), Relational)(found)
+    if factory not in STORAGES:
         raise Refused(
             f"<{found.config.getSectionType()}> is no storage that can be looked at without writing to it; name the "
             "storage below it: a filestorage, a ZEO client or a relstorage."
         )
-    return known[module](found)
+    return STORAGES[factory](found)
 
 
 def section(place):

@@ -15,8 +15,8 @@ from storage_servers import PYTHON
 # Reads a storage's records as RelStorage does for any database, and blobs meanwhile.
 READ = """
 import sys
-from ansible_collections.pyams.zodb.plugins.module_utils import _agent_relational, _agent_zconfig
-_agent_relational.MYSQL = ()
+from ansible_collections.pyams.zodb.plugins.module_utils import _agent_mysql, _agent_zconfig
+del _agent_mysql.Mysql._records
 with _agent_zconfig.storage({"text": sys.argv[1]}) as storage:
     for oid, tid, _state in storage.records():
         storage.blob(oid, tid)
