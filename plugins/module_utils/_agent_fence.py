@@ -17,7 +17,7 @@ def fence(request):
     one = storage(request["storage"])
     if one.kind != "postgresql":
         raise Refused(f"storage of the kind {one.kind} has no fence of its own; only one of PostgreSQL has.")
-    one.database = one._database()
+    one.database = one.new_database()
     try:
         clients, fences = one.clients(), one.fences()
         up = any(fences.values()) if request["up"] is None else request["up"]

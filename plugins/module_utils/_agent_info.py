@@ -25,6 +25,7 @@ def info(request):
         answer.update(kind=one.kind, path=one.path, blob_dir=one.blob_dir)
         with one:
             answer.update(_facts(one, request["exact"]), reachable=True, exists=True)
+            answer["versions"].update(one.versions())
             if request["references"]:
                 answer["dangling"] = _dangling(one)
     except Missing as error:
@@ -47,9 +48,8 @@ def _facts(one, exact):
         "packed": number(packed) if packed else None,
         "blobs": blobs,
         "blob_bytes": size,
-        "index": one.index() if one.kind == "filestorage" else None,
+        "index": one.index(),
         "json": one.json(exact),
-        "versions": {**_versions(), "server": None, "driver": None, **one.versions()},
     }
 
 

@@ -91,7 +91,7 @@ def hold_packs(request):
         one = storage(request[role])
         if one.kind not in PackLock.KINDS:
             continue
-        database = one._database()
+        database = one.new_database()
         try:
             lock_ = PackLock(role, database)
             if not lock_.take():

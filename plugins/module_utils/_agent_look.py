@@ -51,7 +51,7 @@ def side(one):
         about.update(exists=None, reachable=False, error=str(error))
     if about["reachable"]:
         about["identity"] = one.identity()
-    about["driver"] = one.database.driver.__name__ if getattr(one, "database", None) else None
+    about["driver"] = one.database and one.database.driver.__name__
     about.update(keeps_history=one.keeps_history, history_differs=one.history_differs, others=one.others)
     about.update(updaters=one.updaters, newt=bool(one.newt))
     return about

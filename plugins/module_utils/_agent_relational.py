@@ -40,7 +40,6 @@ class Relational(Storage):
         self.adapter = self.config.adapter
         self.kind = self.adapter.config.getSectionType()
         self.shared = bool(self.config.shared_blob_dir)
-        self.database = None
         self.keeps_history = bool(self.config.keep_history)
 
     def open(self):
@@ -49,7 +48,7 @@ class Relational(Storage):
         config.read_only, config.create_schema = True, False
         config.cache_local_dir = config.cache_servers = None
         config.cache_local_mb = READ_CACHE
-        self.database = self._database()
+        self.database = self.new_database()
         try:
             tables = self.ask(self.database.schema.list_tables)
         except Exception as error:  # each driver has exceptions of its own
@@ -64,7 +63,7 @@ class Relational(Storage):
             raise Missing("the database answers, but has none of RelStorage's tables" + about, partly=bool(others))
         self.keeps_history = config.keep_history = "current_object" in tables
         self.history_differs = self.keeps_history != wanted
-        self.database = self._database()
+        self.database = self.new_database()
         config.blob_dir, config.blob_cache_size = self._blob_folder(), None
         with nothing_made() if self.shared else contextlib.nullcontext():
             self.storage = self.section.open()
@@ -76,7 +75,7 @@ class Relational(Storage):
         config.cache_local_mb = READ_CACHE
         if not self.shared:
             config.blob_dir, config.blob_cache_size = self._blob_folder(), None
-        self.database = self._database()
+        self.database = self.new_database()
         self._before_writing()
         self.storage = self.section.open()
 
@@ -103,7 +102,8 @@ class Relational(Storage):
         found = self.ask(lambda cursor: dict(self.database.mover.current_object_tids(cursor, numbers)))
         return {p64(oid): p64(tid) for oid, tid in found.items()}
 
-    def _database(self):
+    def new_database(self):
+        """Return RelStorage's adapter of the database, by the configuration as it is now. Raises Refused."""
         from relstorage.adapters.interfaces import DriverNotAvailableError
         from relstorage.options import Options
 

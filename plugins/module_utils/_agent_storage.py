@@ -40,6 +40,7 @@ class Storage:
     kind = None
     path = None  # of the file or folder that holds the objects
     shared = True  # blob_dir is where blobs are kept, not a cache of them
+    database = None  # RelStorage's adapter of it
     keeps_history = None
     history_differs = False  # from what the description says
     counts_others = False  # whether others is wanted: a site's own sessions come and go, and would be waited for
@@ -155,6 +156,10 @@ class Storage:
     def versions(self):
         """Return versions of what is behind the storage, beside those of the Python packages."""
         return {}
+
+    def index(self):
+        """Return the state of the saved index of a FileStorage, None for others."""
+        return
 
     def json(self, _exact):
         """Return the facts of NewtDB's JSON, None where there is none to be read."""
