@@ -35,10 +35,8 @@ class Tail:
 
         for records, _end in self._chunks():
             for record in records:
-                path = self.source.blob(record.oid, record.tid) if is_blob_record(record.data) else None
-                self._add(record, path)
-                if path:
-                    self.source.release(path)
+                blob = is_blob_record(record.data)
+                self._add(record, self.source.blob_size(record.oid, record.tid) if blob else None)
         return self.done
 
     def copy(self, drop):
@@ -129,17 +127,17 @@ class Tail:
             writing.restore(record.oid, record.tid, record.data, "", record.data_txn, meta)
             return
         with blob_of(self.source, record.oid, record.tid) as path:
-            self._add(record, path)
+            self._add(record, os.path.getsize(path))
             with copy_of(path, self.destination) as copy:
                 writing.restoreBlob(record.oid, record.tid, record.data, copy, record.data_txn, meta)
 
-    def _add(self, record, path):
+    def _add(self, record, blob_size):
         self.copied.append(record.oid)
         self.done["objects"] += 1
         self.done["bytes"] += len(record.data or b"")
-        if path:
+        if blob_size is not None:
             self.done["blobs"] += 1
-            self.done["bytes"] += os.path.getsize(path)
+            self.done["bytes"] += blob_size
 
 
 def catch_up(request):

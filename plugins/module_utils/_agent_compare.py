@@ -55,10 +55,7 @@ class Comparison:
         self.size += len(state or b"")
         if is_blob_record(state):
             self.blobs_missing += 1
-            path = source.blob(oid, tid)
-            if path:
-                self.blob_bytes += os.path.getsize(path)
-                source.release(path)
+            self.blob_bytes += source.blob_size(oid, tid) or 0
 
     def answer(self):
         return {

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import os
-
 from ansible_collections.pyams.zodb.plugins.module_utils._agent_catch_up import Tail
 from ansible_collections.pyams.zodb.plugins.module_utils._agent_common import (
     NOTHING,
@@ -100,10 +98,9 @@ def survey(source, keep_history):
         found["bytes"] += len(state or b"")
         if is_blob_record(state):
             found["blobs"] += 1
-            path = source.blob(oid, tid) if source.blob_dir else None
-            if path:
-                found["blob_bytes"] += os.path.getsize(path)
-                source.release(path)
+            size = source.blob_size(oid, tid) if source.blob_dir else None
+            if size is not None:
+                found["blob_bytes"] += size
             elif len(found["no_blob"]) < 5:
                 found["no_blob"].append([number(oid), number(tid)])
     if not keep_history and source.keeps_history:

@@ -235,6 +235,15 @@ class Storage:
             with contextlib.suppress(OSError):
                 os.remove(path)
 
+    def blob_size(self, oid, tid):
+        """Return the bytes of a blob, None if it cannot be read."""
+        path = self.blob(oid, tid)
+        if path is None:
+            return None
+        size = os.path.getsize(path)
+        self.release(path)
+        return size
+
     def _blob_folder(self):
         """Return the folder to open the storage with: its own, None if that is not there, or a private one."""
         if not self.blob_dir:
