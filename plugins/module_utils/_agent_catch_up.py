@@ -9,7 +9,7 @@ import os
 
 from ansible_collections.pyams.zodb.plugins.module_utils._agent_common import Refused, number, raw
 from ansible_collections.pyams.zodb.plugins.module_utils._agent_compare import compare, compare_copied
-from ansible_collections.pyams.zodb.plugins.module_utils._agent_locks import PACK_LOCKS
+from ansible_collections.pyams.zodb.plugins.module_utils._agent_locks import check_pack_locks
 from ansible_collections.pyams.zodb.plugins.module_utils._agent_storage import blob_of, copy_of, status_of
 from ansible_collections.pyams.zodb.plugins.module_utils._agent_zconfig import storage
 
@@ -165,9 +165,7 @@ def catch_up(request):
                     found = compare(source, destination, full, until, tail.start)
                 else:
                     found = compare_copied(source, destination, tail.copied, full, until)
-            for held in PACK_LOCKS:
-                if not held.held():
-                    raise Refused(f"{held.role}: the session that held packs off was ended meanwhile; run it again.")
+            check_pack_locks()
             return {
                 **done,
                 "found": found and found.answer(),

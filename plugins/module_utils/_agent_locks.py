@@ -100,3 +100,10 @@ def hold_packs(request):
             raise Refused(f"{role}: RelStorage's pack lock cannot be taken: {first_line(error)}") from None
         PACK_LOCKS.append(lock_)
     return {"held": None}
+
+
+def check_pack_locks():
+    """Refuse what was done while packs were no longer held off."""
+    for one in PACK_LOCKS:
+        if not one.held():
+            raise Refused(f"{one.role}: the session that held packs off was ended meanwhile; run it again.")
