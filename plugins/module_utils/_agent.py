@@ -3,13 +3,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Private to pyams.zodb: what the modules run under the Python of the storage's virtualenv.
 
-The sources of this file and of those that it imports travel inside the module, and are imported there by
-_agent_load.py: they import the standard library, and what the virtualenv has only inside their functions. Each request
-is a line of JSON on standard input, each answer one on standard output; what is logged goes to standard error. Nothing
-stays open between two.
+Each request is a line of JSON on standard input, each answer one on standard output; what is logged goes to standard
+error. Nothing stays open between two. OPERATIONS are all that can be asked:
 
-A storage is known by its ZConfig text alone. To read one, nothing is created, written or locked, and no state of an
-object is unpickled. Transaction and object ids are texts of 16 hexadecimal digits behind 0x.
+- _agent_info.py: the facts of one storage;
+- _agent_look.py: what two storages are, and what there is to copy, with _agent_compare.py;
+- _agent_copy.py: full copies, _agent_catch_up.py: what is newer;
+- _agent_locks.py, _agent_fence.py: what keeps others from packing or writing meanwhile.
+
+A storage is known by its ZConfig text alone, by which _agent_zconfig.py finds its class: _agent_storage.py says what a
+storage can, and _agent_file.py, _agent_zeo.py and _agent_relational.py, with a file for each database, how. To read
+one, nothing is created, written or locked, and no state of an object is unpickled. Transaction and object ids are texts
+of 16 hexadecimal digits behind 0x.
+
+The sources of these files travel inside the module, and are imported under the other Python by _agent_load.py. So they
+import each other and the standard library, and what the virtualenv has only inside their functions.
 """
 
 from __future__ import annotations
