@@ -8,14 +8,14 @@ from __future__ import annotations
 import collections
 import contextlib
 import ctypes
-import importlib.util
 import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 
-from ansible_collections.pyams.zodb.plugins.module_utils import _agent, _storage
+from ansible_collections.pyams.zodb.plugins.module_utils import _agent, _agent_load, _storage
 
 LINES = 20  # of what the agent logged, for the user
 _TERMINATE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
@@ -41,6 +41,16 @@ def place(description):
     return {"text": _storage.render(description, secrets=True)}
 
 
+def _source(module):
+    return module.__spec__.loader.get_source(module.__name__)
+
+
+def _sources():
+    """Return {name: source} of what is named after the agent; this file and the loader go along, and are not used."""
+    modules = list(sys.modules.items())
+    return {name: _source(module) for name, module in modules if name.startswith(_agent.__name__)}
+
+
 class Agent:
     """Runs requests in a process under the Python of a virtualenv, which is started by the first one.
 
@@ -59,10 +69,9 @@ class Agent:
         return _storage.mask(text, self.secrets)
 
     def _start(self):
-        source = importlib.util.find_spec(_agent.__name__).loader.get_source(_agent.__name__)
         libc = ctypes.CDLL(None)
         self.process = subprocess.Popen(
-            [self.python, "-I", "-c", source],
+            [self.python, "-I", "-c", _source(_agent_load), _agent.__name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -86,11 +95,14 @@ class Agent:
 
     def ask(self, operation, **request):
         """Return the agent's answer. Raises Failed."""
+        lines = [{"operation": operation, **request}]
         if self.process is None:
             self._start()
+            lines.insert(0, _sources())
         try:
             with contextlib.suppress(BrokenPipeError):
-                self.process.stdin.write(json.dumps({"operation": operation, **request}).encode() + b"\n")
+                for line in lines:
+                    self.process.stdin.write(json.dumps(line).encode() + b"\n")
                 self.process.stdin.flush()
             line = self.process.stdout.readline()
         except BaseException:

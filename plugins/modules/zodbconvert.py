@@ -258,7 +258,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pyams.zodb.plugins.module_utils import (
-    _agent,
+    _agent_copy,
     _agent_run,
     _conversion,
     _files,
@@ -492,7 +492,7 @@ class Conversion:
     def _check_room(survey, destination):
         parts = []
         if destination["kind"] in ("filestorage", "sqlite"):
-            partial = destination["path"] + _agent.FileBulk.PARTIAL  # of a copy that was killed, and is written over
+            partial = destination["path"] + _agent_copy.FileBulk.PARTIAL  # of a killed copy, which is written over
             there = os.path.getsize(partial) if os.path.isfile(partial) else 0
             parts.append((destination["path"], survey["bytes"] * ROOM - there))
         if destination["kind"] == "sqlite" and not destination["shared"]:

@@ -13,7 +13,6 @@ import signal
 import subprocess
 
 import pytest
-from ansible_collections.pyams.zodb.plugins.module_utils import _agent
 from ansible_tasks import result_of
 from conversions import MORE, SMALL, equal
 from storage_servers import PYTHON, VIRTUALENV, until
@@ -46,11 +45,11 @@ sys.stdin.read()
 """
 # Holds packs of the database of a ZConfig text off until its input ends, as the agent does, and asks every so often.
 HOLDER = """
-import runpy, sys
-agent = runpy.run_path(sys.argv[1])
-agent["PackLock"].EVERY = float(sys.argv[3])
+import sys
+from ansible_collections.pyams.zodb.plugins.module_utils import _agent_locks
+_agent_locks.PackLock.EVERY = float(sys.argv[2])
 other = "<filestorage>\\npath /nowhere/Data.fs\\n</filestorage>"
-print(agent["hold_packs"]({"source": {"text": sys.argv[2]}, "destination": {"text": other}}), flush=True)
+print(_agent_locks.hold_packs({"source": {"text": sys.argv[1]}, "destination": {"text": other}}), flush=True)
 sys.stdin.read()
 """
 
@@ -223,7 +222,7 @@ def test_a_copy_that_could_not_hold_packs_off_to_its_end_is_not_proven(make_stor
 def test_a_session_that_holds_packs_off_is_kept_alive(make_storage, every, lasts):
     storage = make_storage("postgresql")
     storage.server.psql(f"alter database {storage.database} set idle_session_timeout = '2s'")
-    command = [PYTHON, "-c", HOLDER, _agent.__file__, storage.zconfig(), str(every)]
+    command = [PYTHON, "-c", HOLDER, storage.zconfig(), str(every)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "{'held': None}\n"
         assert locked(storage)

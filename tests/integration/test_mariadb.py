@@ -8,16 +8,16 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from ansible_collections.pyams.zodb.plugins.module_utils import _agent, _agent_run
+from ansible_collections.pyams.zodb.plugins.module_utils import _agent_run
 from conversions import MORE, SMALL, equal
 from storage_servers import PYTHON
 
 # Reads a storage's records as RelStorage does for any database, and blobs meanwhile.
 READ = """
-import runpy, sys
-agent = runpy.run_path(sys.argv[1])
-agent["Relational"].records.__globals__["MYSQL"] = ()
-with agent["storage"]({"text": sys.argv[2]}) as storage:
+import sys
+from ansible_collections.pyams.zodb.plugins.module_utils import _agent_mysql, _agent_zconfig
+del _agent_mysql.Mysql._records
+with _agent_zconfig.storage({"text": sys.argv[1]}) as storage:
     for oid, tid, _state in storage.records():
         storage.blob(oid, tid)
 """
@@ -53,6 +53,6 @@ def test_a_database_that_hands_out_less_is_refused(make_storage):
     source = make_storage("mariadb")
     source.fill(**SMALL)
     text = _agent_run.place(source.description)["text"]
-    done = subprocess.run([PYTHON, "-c", READ, _agent.__file__, text], capture_output=True, text=True, check=False)
+    done = subprocess.run([PYTHON, "-c", READ, text], capture_output=True, text=True, check=False)
     there = source.read()["objects"]
     assert f"Refused: the database of the kind mariadb has {there} objects, and handed out " in done.stderr

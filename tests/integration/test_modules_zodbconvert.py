@@ -24,7 +24,7 @@ import ansible_tasks
 import pytest
 import storage_kinds
 import yaml
-from ansible_collections.pyams.zodb.plugins.module_utils import _agent, _agent_run
+from ansible_collections.pyams.zodb.plugins.module_utils import _agent_run
 from ansible_collections.pyams.zodb.plugins.modules import zodbconvert
 from conversions import MORE, SMALL, equal, fingerprint
 from storage_servers import PYTHON, VIRTUALENV, until
@@ -70,12 +70,12 @@ database.close()
 """
 # Opens the storage of a ZConfig text as the agent does, and tells when its input ends what it takes for its end.
 OPENED = """
-import runpy, sys
-agent = runpy.run_path(sys.argv[1])
-with agent["storage"]({"text": sys.argv[2]}) as storage:
+import sys
+from ansible_collections.pyams.zodb.plugins.module_utils import _agent_common, _agent_zconfig
+with _agent_zconfig.storage({"text": sys.argv[1]}) as storage:
     print("open", flush=True)
     sys.stdin.read()
-    print(agent["number"](storage.last()))
+    print(_agent_common.number(storage.last()))
 """
 # Commits, forty times a second, until its input ends, and a hundred times at least; then prints how often. A busy
 # machine copies hardly more than a hundred a second into a database that keeps history, and would never be done.
@@ -209,7 +209,7 @@ def test_a_file_ends_where_it_ended_when_it_was_opened(make_storage):
     """Its objects are read as they were then, so what its writer adds meanwhile must not count as copied."""
     source = make_storage("filestorage")
     last = source.fill(**SMALL)["last_tid"]
-    command = [PYTHON, "-c", OPENED, _agent.__file__, source.zconfig()]
+    command = [PYTHON, "-c", OPENED, source.zconfig()]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:
         assert reader.stdout.readline() == "open\n"
         assert source.fill(**MORE)["last_tid"] > last
