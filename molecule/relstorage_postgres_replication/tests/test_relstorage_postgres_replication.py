@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, pyams.zodb contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A group of three servers whose primary fails in every way, under the writers of two application hosts.
+"""A group of three servers whose primary fails in every way, and which one leaves, under the writers of two hosts.
 
 The tests go on from each other's state: who is the primary, the servers themselves tell.
 """
@@ -210,6 +210,7 @@ def test_check_mode_foretells_and_changes_nothing(group):
         ("promote", {"to": "zodb-db9"}, "relstorage_postgres_promote zodb-db9 is none of relstorage_postgres_members"),
         ("promote", {"to": "zodb-db2", "without": "zodb-db1"}, "zodb-db1 cannot be reached, and could go on to take"),
         ("rejoin", {"member": "zodb-db1"}, "no other member is the primary; promote one first."),
+        ("leave", {"member": "zodb-db1"}, "relstorage_postgres_leave zodb-db1 is the primary; promote another with"),
     ],
 )
 def test_what_cannot_be_is_refused(group, name, variables, sentence):
@@ -329,3 +330,39 @@ def test_every_outage_was_measured(capsys):
     with capsys.disabled():
         print(f"\nfrom the command to the first commit: median {statistics.median(seconds)} s of {seconds}")
     assert len(OUTAGES) == 4 * ROUNDS
+
+
+# Who leaves -----------------------------------------------------------------------------------------------------------
+
+
+def slots(group, name):
+    """Return the standbys that a server keeps its log for."""
+    return group.sql(name, "select string_agg(slot_name, ' ') from pg_replication_slots")
+
+
+def test_a_standby_leaves_while_clients_write(group, hosts):
+    primary = group.primary()
+    leaves, stays = group.standbys(primary)
+    slot = "zodb_" + stays.replace("-", "_")
+    foretold = playbook("leave", "--check", member=leaves)
+    assert foretold.rc == 0, foretold.output
+    assert group.standbys(primary) == [leaves, stays]
+    with writers(hosts) as bursts:
+        run = playbook("leave", member=leaves)
+        assert run.rc == 0, run.output
+        go_on(bursts)
+    check(bursts)
+    assert run.tasks() == foretold.tasks()
+    assert run.tasks()[-1] == ("Leave | Keep no log for it", primary)
+    assert slots(group, primary) == slot
+    assert group.sql(primary, "show synchronous_standby_names") == f"ANY 1 ({slot})"
+    assert group.enabled(leaves) == "disabled"
+    units = f"{group.unit} watch-postgres-main pack-relstorage-pyams.timer"
+    assert hosts[leaves].run(f"systemctl is-active {units}").stdout == "inactive\n" * 3
+    assert hosts[leaves].run("grep -rl -e zodb_replication -e postgres-main.guard /etc").stdout == ""
+    hosts[leaves].check_output(f"test -e /var/lib/postgresql/{group.version}/main/PG_VERSION")
+    assert playbook("leave", member=leaves).tasks() == []
+    # Who runs the role before the inventory knows of it does no harm.
+    early = Play().run("--limit", primary)
+    assert f"{leaves} has left the group; take it out" in early.output
+    assert early.tasks() == []
