@@ -78,16 +78,18 @@ def questions(entries: list[dict], settings: dict) -> dict:
     paths += [path for path in (settings["tls_cert"], settings["tls_key"], settings["login"]["passfile"]) if path]
     paths += [storage["passfile"] for storage in storages]
     listens = []
+    read = [storage["toml"] for storage in storages]
     if settings["members"]:
         paths.append(_relstorage_postgres_members.passfile(settings))
     if settings["server"] == "install":
         paths += _relstorage_postgres_host.cluster_files(settings)
+        read += _relstorage_postgres_host.start_files(settings)
         listens = [f"{LOOPBACK}:{settings['port']}"]
     paths = [path for path in paths if path.startswith("/")]
     certificates = []
     if settings["tls_cert"].startswith("/"):
         certificates.append({"cert": settings["tls_cert"], "key": settings["tls_key"] or None, "purpose": "server"})
-    asked: dict = {"certificates": certificates, "paths": paths, "read": [storage["toml"] for storage in storages]}
+    asked: dict = {"certificates": certificates, "paths": paths, "read": read}
     if managed(settings):
         _identity.questions(asked, _stem(settings), settings, "server")
         asked["paths"].append(_stem(settings) + ".crt")

@@ -13,7 +13,7 @@ from ansible_collections.pyams.zodb.plugins.filter.relstorage_postgres_promotion
 from ansible_collections.pyams.zodb.plugins.filter.relstorage_postgres_turn import relstorage_postgres_turn
 from ansible_collections.pyams.zodb.plugins.module_utils import _lsn, _relstorage_postgres_members
 from ansible_collections.pyams.zodb.plugins.modules import zodb_postgres_member
-from test_relstorage_postgres import SETTINGS, entries, one, refused
+from test_relstorage_postgres import CLUSTER, OURS, SETTINGS, answered, entries, one, refused, virgin
 
 MEMBERS = [{"host": f"db{number}", "address": f"10.0.0.{number}"} for number in (1, 2, 3)]
 GROUP = {"members": MEMBERS, "inventory_hostname": "db1", "listen": ["*"]}
@@ -311,6 +311,26 @@ def test_a_member_leaves(answers, says, waits_for):
 def test_what_stands_against_a_departure(answers, says, sentence):
     found = relstorage_postgres_departure(group(*answers), {**SETTINGS, **GROUP, **LEAVES, **says})
     assert found == {"primary": None, "slot": None, "synchronous": None, "refusals": [sentence]}
+
+
+@pytest.mark.parametrize("members", [MEMBERS[:2], []], ids=["another list", "none"])
+def test_a_standby_that_the_members_lack_is_refused(members):
+    changed = {**GROUP, "members": members}
+    host = virgin(changed, paths=CLUSTER, listens=OURS)
+    assert refused(one(), changed, host, answered(standbys=["zodb_db3"])) == [
+        "relstorage_postgres_members lacks the host of the standby zodb_db3, which follows this server; name it, and "
+        "let it leave with the playbook pyams.zodb.leave before you take it out."
+    ]
+
+
+def test_what_is_disabled_is_refused_on_its_own():
+    start = "/etc/postgresql/15/main/start.conf"
+    host = virgin({}, paths=CLUSTER, read={start: "# of Debian\ndisabled\n"})
+    assert refused(one(), {}, host) == [
+        "the server 15/main of this host has left a group, or was disabled by hand; take the host out of the play, or "
+        f"write auto into {start}."
+    ]
+    assert refused(one(), GROUP, virgin(GROUP, paths=CLUSTER, read={start: "disabled\n"})) == []
 
 
 @pytest.mark.parametrize(
