@@ -144,7 +144,8 @@ def plan(storages: list[dict], settings: dict, host: dict, server: dict | None =
     them); tls (cert and key of the server, null without; identities, folders and files of one that the role makes, see
     _identity.py); shared_buffers; loaded (whether the server knows the newest of its files, null without it); adopted
     (databases that the role did not make); members (null without a group, else what _relstorage_postgres_members.plan()
-    says), slot_size, networks (of the other members).
+    says), slot_size, networks (of the other members); former (what a server without a group still has of one, null if
+    nothing).
     """
     settings = _tidied(settings)
     install = settings["server"] == "install"
@@ -166,6 +167,7 @@ def plan(storages: list[dict], settings: dict, host: dict, server: dict | None =
         "loaded": server["loaded"] > newest if server else None,
         "adopted": _relstorage_postgres_host.adopted(storages, host, server) if server else [],
         "members": _relstorage_postgres_members.plan(settings),
+        "former": _relstorage_postgres_members.former(settings, server),
         "slot_size": _relstorage_postgres_host.size(settings["slot_size"]),
         "networks": [_network(member["address"]) for member in _relstorage_postgres_members.others(settings)],
     }

@@ -34,6 +34,8 @@ SELECT json_build_object(
   'loaded', extract(epoch FROM pg_conf_load_time()),
   'standby', pg_is_in_recovery(),
   'read_only', current_setting('default_transaction_read_only')::bool,
+  'slots', (SELECT coalesce(json_agg(slot_name ORDER BY slot_name), '[]') FROM pg_replication_slots
+    WHERE slot_type = 'physical' AND left(slot_name, 5) = 'zodb_'),
   'standbys', (SELECT coalesce(json_agg(application_name ORDER BY application_name), '[]') FROM pg_stat_replication
     WHERE left(application_name, 5) = 'zodb_'),
   'super', (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),

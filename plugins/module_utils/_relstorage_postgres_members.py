@@ -81,6 +81,13 @@ def plan(settings: dict) -> dict | None:
     }
 
 
+def former(settings: dict, server: dict | None) -> dict | None:
+    """Return what a server that has no group any more still has of one, null if nothing: account, slots."""
+    if settings["members"] or settings["server"] != "install" or not server or ACCOUNT not in server["roles"]:
+        return None
+    return {"account": ACCOUNT, "slots": server["slots"]}
+
+
 def synchronous(settings: dict, primary: str) -> str:
     """Return synchronous_standby_names of a primary that waits for one of the others."""
     names = [slot(member["host"]) for member in settings["members"] if member["host"] != primary]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, pyams.zodb contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A group of three servers whose primary fails in every way, and which one leaves, under the writers of two hosts.
+"""A group of three servers whose primary fails in every way, and which two leave, under the writers of two hosts.
 
 The tests go on from each other's state: who is the primary, the servers themselves tell.
 """
@@ -366,3 +366,23 @@ def test_a_standby_leaves_while_clients_write(group, hosts):
     early = Play().run("--limit", primary)
     assert f"{leaves} has left the group; take it out" in early.output
     assert early.tasks() == []
+
+
+def test_the_last_of_a_group_is_an_ordinary_server_again(group, hosts):
+    primary = group.primary()
+    (last,) = group.standbys(primary)
+    pair = [{"host": name, "address": MEMBERS[name]} for name in (primary, last)]
+    asynchronous = {"relstorage_postgres_synchronous": False}
+    limit = ["--limit", f"{primary},{last}"]
+    left = playbook("leave", *limit, member=last, relstorage_postgres_members=pair, **asynchronous)
+    assert left.rc == 0, left.output
+    alone = Play().run("--limit", primary, relstorage_postgres_members=[], **asynchronous)
+    assert alone.rc == 0, alone.output
+    assert slots(group, primary) == ""
+    assert group.sql(primary, "show synchronous_standby_names") == ""
+    assert group.sql(primary, "select count(*) from pg_roles where rolname = 'zodb_replication'") == "0"
+    host = hosts[primary]
+    assert host.run("grep -rl -e zodb_replication -e postgres-main.guard /etc").stdout == ""
+    assert host.run("systemctl is-active watch-postgres-main").stdout == "inactive\n"
+    host.check_output(f"systemctl restart {group.unit}")
+    Client(hosts["zodb-site1"]).commit("pyams", alone=True)

@@ -333,6 +333,14 @@ def test_what_is_disabled_is_refused_on_its_own():
     assert refused(one(), GROUP, virgin(GROUP, paths=CLUSTER, read={start: "disabled\n"})) == []
 
 
+def test_what_the_last_of_a_group_still_has():
+    was = answered(roles={"postgres": True, "zodb_replication": True}, slots=["zodb_db3"])
+    assert _relstorage_postgres_members.former({**SETTINGS, **GROUP}, was) is None
+    assert _relstorage_postgres_members.former(SETTINGS, was) == {"account": "zodb_replication", "slots": ["zodb_db3"]}
+    assert _relstorage_postgres_members.former({**SETTINGS, "server": "existing"}, was) is None
+    assert _relstorage_postgres_members.former(SETTINGS, answered()) is None
+
+
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
