@@ -78,16 +78,18 @@ def questions(entries: list[dict], settings: dict) -> dict:
     paths += [path for path in (settings["tls_cert"], settings["tls_key"], settings["login"]["passfile"]) if path]
     paths += [storage["passfile"] for storage in storages]
     listens = []
+    read = [storage["toml"] for storage in storages]
     if settings["members"]:
         paths.append(_relstorage_postgres_members.passfile(settings))
     if settings["server"] == "install":
         paths += _relstorage_postgres_host.cluster_files(settings)
+        read += _relstorage_postgres_host.start_files(settings)
         listens = [f"{LOOPBACK}:{settings['port']}"]
     paths = [path for path in paths if path.startswith("/")]
     certificates = []
     if settings["tls_cert"].startswith("/"):
         certificates.append({"cert": settings["tls_cert"], "key": settings["tls_key"] or None, "purpose": "server"})
-    asked: dict = {"certificates": certificates, "paths": paths, "read": [storage["toml"] for storage in storages]}
+    asked: dict = {"certificates": certificates, "paths": paths, "read": read}
     if managed(settings):
         _identity.questions(asked, _stem(settings), settings, "server")
         asked["paths"].append(_stem(settings) + ".crt")
@@ -142,7 +144,8 @@ def plan(storages: list[dict], settings: dict, host: dict, server: dict | None =
     them); tls (cert and key of the server, null without; identities, folders and files of one that the role makes, see
     _identity.py); shared_buffers; loaded (whether the server knows the newest of its files, null without it); adopted
     (databases that the role did not make); members (null without a group, else what _relstorage_postgres_members.plan()
-    says), slot_size, networks (of the other members).
+    says), slot_size, networks (of the other members); former (what a server without a group still has of one, null if
+    nothing).
     """
     settings = _tidied(settings)
     install = settings["server"] == "install"
@@ -164,6 +167,7 @@ def plan(storages: list[dict], settings: dict, host: dict, server: dict | None =
         "loaded": server["loaded"] > newest if server else None,
         "adopted": _relstorage_postgres_host.adopted(storages, host, server) if server else [],
         "members": _relstorage_postgres_members.plan(settings),
+        "former": _relstorage_postgres_members.former(settings, server),
         "slot_size": _relstorage_postgres_host.size(settings["slot_size"]),
         "networks": [_network(member["address"]) for member in _relstorage_postgres_members.others(settings)],
     }

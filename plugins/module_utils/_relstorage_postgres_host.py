@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ansible_collections.pyams.zodb.plugins.module_utils import _role_host
+from ansible_collections.pyams.zodb.plugins.module_utils import _relstorage_postgres_members, _role_host
 from ansible_collections.pyams.zodb.plugins.module_utils._role_host import MB, Account
 
 ROLE = "relstorage_postgres"
@@ -35,6 +35,10 @@ SELECT json_build_object(
   'loaded', extract(epoch FROM pg_conf_load_time()),
   'standby', pg_is_in_recovery(),
   'read_only', current_setting('default_transaction_read_only')::bool,
+  'slots', (SELECT coalesce(json_agg(slot_name ORDER BY slot_name), '[]') FROM pg_replication_slots
+    WHERE slot_type = 'physical' AND left(slot_name, 5) = 'zodb_'),
+  'standbys', (SELECT coalesce(json_agg(application_name ORDER BY application_name), '[]') FROM pg_stat_replication
+    WHERE left(application_name, 5) = 'zodb_'),
   'super', (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
   'may', (SELECT rolsuper OR (rolcreatedb AND rolcreaterole) FROM pg_roles WHERE rolname = current_user),
   'roles', (SELECT json_object_agg(rolname, rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls)
@@ -65,6 +69,11 @@ def cluster_files(settings: dict) -> list[str]:
         for version in VERSIONS
         for name in ("postgresql.conf", "conf.d/zodb.conf", "pg_hba.conf")
     ]
+
+
+def start_files(settings: dict) -> list[str]:
+    """Return the files that tell whether a cluster is started."""
+    return [f"/etc/postgresql/{version}/{settings['cluster']}/start.conf" for version in VERSIONS]
 
 
 def versions(settings: dict, host: dict) -> list[str]:
@@ -174,6 +183,17 @@ def _install_rules(settings: dict, host: dict) -> Iterator[str]:
     if at["in_use"] and at["unit"] != unit and not (at["unit"] is None and version in there):
         holder = at["unit"] or (f"process {at['pid']}" if at["pid"] else "a process that is not seen")
         yield f"{ROLE}_port {settings['port']} is held by {holder}; stop that, or choose another port."
+    # Of a member, all of them tell what it is.
+    start = f"/etc/postgresql/{version}/{settings['cluster']}/start.conf"
+    if (
+        version in there
+        and not settings["members"]
+        and re.search(r"^disabled$", host["read"][start] or "", re.MULTILINE)
+    ):
+        yield (
+            f"the server {version}/{settings['cluster']} of this host has left a group, or was disabled by hand; take "
+            f"the host out of the play, or write auto into {start}."
+        )
     free = host["paths"]["/etc"]["free"]
     if version not in there and free is not None and free < SERVER_SPACE * MB:
         yield f"the disk of this host has {free // MB} MB free, and a new server takes {SERVER_SPACE} MB; make room."
@@ -224,7 +244,7 @@ def _server_rules(settings: dict, host: dict, server: dict) -> Iterator[str]:
 
 
 def _cluster_rules(settings: dict, host: dict, server: dict) -> Iterator[str]:
-    """Whether the server that answers is the installed one."""
+    """Whether the server that answers is the installed one, and whether all that follow it are known."""
     config = f"/etc/postgresql/{chosen_version(settings, host)}/{settings['cluster']}/postgresql.conf"
     answers = server["settings"].get("config_file")
     if answers != config:
@@ -232,6 +252,13 @@ def _cluster_rules(settings: dict, host: dict, server: dict) -> Iterator[str]:
             f"{ROLE}_port {settings['port']} is that of the server of {answers}, not of {config}; name its cluster, or "
             "another port."
         )
+    known = [_relstorage_postgres_members.slot(member["host"]) for member in settings["members"]]
+    for standby in server["standbys"]:
+        if standby not in known:
+            yield (
+                f"{ROLE}_members lacks the host of the standby {standby}, which follows this server; name it, and let "
+                "it leave with the playbook pyams.zodb.leave before you take it out."
+            )
 
 
 def _history_rules(storage: dict, host: dict) -> Iterator[str]:

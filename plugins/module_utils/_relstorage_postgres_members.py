@@ -81,6 +81,13 @@ def plan(settings: dict) -> dict | None:
     }
 
 
+def former(settings: dict, server: dict | None) -> dict | None:
+    """Return what a server that has no group any more still has of one, null if nothing: account, slots."""
+    if settings["members"] or settings["server"] != "install" or not server or ACCOUNT not in server["roles"]:
+        return None
+    return {"account": ACCOUNT, "slots": server["slots"]}
+
+
 def synchronous(settings: dict, primary: str) -> str:
     """Return synchronous_standby_names of a primary that waits for one of the others."""
     names = [slot(member["host"]) for member in settings["members"] if member["host"] != primary]
@@ -117,6 +124,13 @@ def turn(settings: dict, answers: dict[str, dict]) -> dict:
             "refusals": [],
         }
 
+    left = [host for host, answer in answers.items() if answer and _left(answer)]
+    if left:
+        cluster = answers[left[0]]["folder"].removeprefix("/etc/postgresql/").replace("/", " ")
+        return refuse(
+            f"{left[0]} has left the group; take it out, or, for it to be copied anew, remove its data with "
+            f"pg_dropcluster {cluster}."
+        )
     if len(primaries) > 1:
         return refuse(f"{listed(primaries)} both take writes; {_rejoin('the one that should not')}.")
     if mine["there"] and mine["standby"]:
@@ -154,6 +168,11 @@ def turn(settings: dict, answers: dict[str, dict]) -> dict:
     if used:
         return refuse(f"{me} has no data, and {listed(used)}, which has, takes no writes; start or promote that first.")
     return be("primary")
+
+
+def _left(answer: dict) -> bool:
+    """Whether it has data and is kept from starting, and nothing there tells of a group any more."""
+    return answer["started"] and not (answer["enabled"] or answer["up"] or answer["member"])
 
 
 def _rejoin(host: str) -> str:
@@ -252,3 +271,52 @@ def promotion(settings: dict, answers: dict[str, dict]) -> dict:
 
 def _refusal(sentence: str) -> dict:
     return {"fence": [], "since": None, "refusals": [sentence]}
+
+
+def departure(settings: dict, answers: dict[str, dict]) -> dict:
+    """Return how a member leaves: primary, slot (its own there), synchronous (what that waits for then), refusals.
+
+    settings: leave, its inventory name; fenced. answers: without members that the play leaves out.
+    """
+    who = settings["leave"]
+    hosts = [member["host"] for member in settings["members"]]
+
+    def refuse(sentence: str) -> dict:
+        return {"primary": None, "slot": None, "synchronous": None, "refusals": [sentence]}
+
+    if who not in hosts:
+        return refuse(f"{ROLE}_leave {who} is none of {ROLE}_members; choose {listed(hosts, 'or')}.")
+    found = {host: answers[host] for host in hosts if answers.get(host)}
+    primaries = [host for host, answer in found.items() if answer["up"] and not answer["standby"]]
+    if len(primaries) > 1:
+        return refuse(f"{listed(primaries)} both take writes; {_rejoin('the one that should not')}.")
+    if who in primaries:
+        return refuse(f"{ROLE}_leave {who} is the primary; promote another with the playbook pyams.zodb.promote first.")
+    if not primaries:
+        return refuse("no member that can be reached takes writes; start the primary, or promote another, first.")
+    if who not in found and not settings["fenced"]:
+        return refuse(
+            f"{who} cannot be reached, and its server not be stopped; see to it that it is off and stays off, then say "
+            "fenced=true."
+        )
+    (primary,) = primaries
+    staying = [member for member in settings["members"] if member["host"] != who]
+    waited_for = {slot(member["host"]): member["host"] for member in staying if member["host"] != primary}
+    connected = found[primary]["standbys"]
+    if settings["synchronous"] and not waited_for:
+        return refuse(
+            f"{who} is the only standby, and each commit waits for one ({ROLE}_synchronous true): all would wait for "
+            "ever; set it to false, or add another standby first."
+        )
+    if settings["synchronous"] and slot(who) in connected and not waited_for.keys() & set(connected):
+        away = listed(list(waited_for.values()), "or")
+        return refuse(
+            f"{who} is the only standby that is connected, and each commit waits for one ({ROLE}_synchronous true): "
+            f"all would wait until {away} is back; start that first, or set it to false."
+        )
+    return {
+        "primary": primary,
+        "slot": slot(who),
+        "synchronous": synchronous({**settings, "members": staying}, primary) if settings["synchronous"] else "",
+        "refusals": [],
+    }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: zodb_postgres_member
-short_description: Tell what a PostgreSQL server is in its group, fence it, promote it, or have it follow another
+short_description: Tell what a PostgreSQL server is in its group, and have it take up or leave its place there
 version_added: "0.2.0"
 description:
   - For the role P(pyams.zodb.relstorage_postgres#role). Looks after one of Debian's clusters, of a group in which one
@@ -50,8 +50,9 @@ options:
         gets a copy of the primary's, by C(pg_basebackup). A server that was a primary is stopped, and goes back with
         C(pg_rewind) to where the other has left it: what it alone has is lost. So does a standby that gets no log; one
         that gets it stays what it is.
+      - V(forget) drops O(slot) on a primary, as soon as no standby is connected by it any more.
     type: str
-    choices: [fence, promote, follow]
+    choices: [fence, promote, follow, forget]
   since:
     description: >-
       For O(act=fence), where in the log of transactions to look for later commits, as RV(server.received) of the
@@ -73,7 +74,9 @@ options:
     description: For O(act=follow), how to reach the primary, as libpq's connection string, with a passfile.
     type: str
   slot:
-    description: For O(act=follow), the slot on the primary that holds its log of transactions for this standby.
+    description: >-
+      For O(act=follow), the slot on the primary that holds its log of transactions for this standby. For
+      O(act=forget), the one of a standby that has left.
     type: str
 author:
   - pyams.zodb contributors (@py-ams)
@@ -114,6 +117,9 @@ server:
     enabled:
       description: Whether it starts with the host. Null if it is not there.
       type: bool
+    member:
+      description: Whether it is configured to follow the others of its group. Null if it is not there.
+      type: bool
     up:
       description: Whether the server answers.
       type: bool
@@ -139,11 +145,14 @@ server:
       description: Names of the standbys that are connected with a primary. Null if it does not answer.
       type: list
       elements: str
+    synchronous:
+      description: The standbys that its commits wait for, as it goes by now. Null if it does not answer.
+      type: str
     slots:
       description: Names of its physical replication slots. Null if it does not answer.
       type: list
       elements: str
-  sample: {there: true, started: true, enabled: true, up: true, standby: false, standbys: [zodb_db2]}
+  sample: {there: true, started: true, enabled: true, member: true, up: true, standby: false, standbys: [zodb_db2]}
 commits:
   description: With O(since), where the commits end that come after it.
   returned: with O(act=fence)
@@ -160,6 +169,7 @@ import glob
 import json
 import os
 import re
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pyams.zodb.plugins.module_utils import _lsn
@@ -168,7 +178,7 @@ ARGUMENTS = {
     "version": {"type": "str"},
     "cluster": {"type": "str", "default": "main"},
     "port": {"type": "int", "default": 5432},
-    "act": {"type": "str", "choices": ["fence", "promote", "follow"]},
+    "act": {"type": "str", "choices": ["fence", "promote", "follow", "forget"]},
     "since": {"type": "str"},
     "needs": {"type": "str"},
     "accept_loss": {"type": "bool", "default": False},
@@ -181,6 +191,7 @@ ANSWER = 10  # seconds that a server has to answer
 # Seconds that it has to stop: one whose synchronous standby is gone hangs, and loses nothing if it is killed.
 PATIENCE = 15
 PROMOTION = 60  # seconds that a standby has to become primary
+PARTING = 15  # seconds until a primary has noticed that a standby is gone: its wal_sender_timeout is 10
 # One that cannot follow its primary to a later timeline connects again and again, and gets the earlier one to its end.
 QUERY = """\
 SELECT json_build_object(
@@ -190,11 +201,15 @@ SELECT json_build_object(
     SELECT coalesce(max(('x' || left(name, 8))::bit(32)::int), 1) FROM pg_ls_waldir() WHERE name LIKE '%.history')),
   'standbys', (SELECT coalesce(json_agg(application_name ORDER BY application_name), '[]') FROM pg_stat_replication
     WHERE state = 'streaming'),
+  'synchronous', current_setting('synchronous_standby_names'),
   'slots', (SELECT coalesce(json_agg(slot_name ORDER BY slot_name), '[]') FROM pg_replication_slots
     WHERE slot_type = 'physical'))"""
 SLOT = "SELECT to_json(slot_name) FROM pg_create_physical_replication_slot(:'slot', TRUE)"
 PROMOTE = "SELECT to_json(pg_promote(TRUE, :wait))"
-UNKNOWN = dict.fromkeys(("received", "streaming", "standbys", "slots"))
+DROP = """\
+SELECT to_json(count(pg_drop_replication_slot(slot_name)) > 0) FROM pg_replication_slots
+  WHERE slot_name = :'slot' AND NOT active"""
+UNKNOWN = dict.fromkeys(("received", "streaming", "standbys", "synchronous", "slots"))
 
 
 def commits(text):
@@ -222,7 +237,7 @@ class Member:
     def look(self):
         """Return what the server is, see RETURN."""
         if not os.path.exists(f"{self.folder}/postgresql.conf"):
-            found = dict.fromkeys(("started", "enabled", "standby", "unit", "folder"))
+            found = dict.fromkeys(("started", "enabled", "member", "standby", "unit", "folder"))
             return {"there": False, "up": False, "why": "", **found, **UNKNOWN}
         answer, why = self.ask()
         data = self.data()
@@ -230,6 +245,7 @@ class Member:
             "there": True,
             "started": os.path.exists(f"{data}/postmaster.opts"),
             "enabled": self.start_conf() == "auto",
+            "member": os.path.exists(f"{self.folder}/conf.d/zodb-standby.conf"),
             "up": answer is not None,
             "why": why,
             "unit": self.unit,
@@ -370,6 +386,26 @@ class Member:
                     self.fail(f"{self.where} is the primary, but could not make the slot {slot}: {why}.")
         return found["standby"] or bool(missing), {"lost": lost}
 
+    def forget(self, found):
+        slot = self.module.params["slot"]
+        changed = slot in (found["slots"] or [])
+        if changed and not self.module.check_mode:
+            self.drop(slot)
+        return changed, {}
+
+    def drop(self, slot):
+        """Drop a slot as soon as nobody is connected by it."""
+        end = time.monotonic() + PARTING
+        while True:
+            dropped, why = self.ask(DROP, slot=slot)
+            if dropped:
+                return
+            if why:
+                self.fail(f"{self.where} could not drop the slot {slot}: {why}.")
+            if time.monotonic() > end:
+                self.fail(f"{self.where} still sends its log to the standby of the slot {slot}; stop that first.")
+            time.sleep(0.5)
+
     def follow(self, found):
         if not found["there"]:
             self.fail(f"{self.where} is not there; make it with pg_createcluster.")
@@ -427,7 +463,9 @@ class Member:
 
 def main():
     module = AnsibleModule(
-        argument_spec=ARGUMENTS, supports_check_mode=True, required_if=[("act", "follow", ("source", "slot"))]
+        argument_spec=ARGUMENTS,
+        supports_check_mode=True,
+        required_if=[("act", "follow", ("source", "slot")), ("act", "forget", ("slot",))],
     )
     member = Member(module)
     found, act = member.look(), module.params["act"]

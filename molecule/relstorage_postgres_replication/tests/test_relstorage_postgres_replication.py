@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, pyams.zodb contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A group of three servers whose primary fails in every way, under the writers of two application hosts.
+"""A group of three servers whose primary fails in every way, and which two leave, under the writers of two hosts.
 
 The tests go on from each other's state: who is the primary, the servers themselves tell.
 """
@@ -210,6 +210,7 @@ def test_check_mode_foretells_and_changes_nothing(group):
         ("promote", {"to": "zodb-db9"}, "relstorage_postgres_promote zodb-db9 is none of relstorage_postgres_members"),
         ("promote", {"to": "zodb-db2", "without": "zodb-db1"}, "zodb-db1 cannot be reached, and could go on to take"),
         ("rejoin", {"member": "zodb-db1"}, "no other member is the primary; promote one first."),
+        ("leave", {"member": "zodb-db1"}, "relstorage_postgres_leave zodb-db1 is the primary; promote another with"),
     ],
 )
 def test_what_cannot_be_is_refused(group, name, variables, sentence):
@@ -329,3 +330,59 @@ def test_every_outage_was_measured(capsys):
     with capsys.disabled():
         print(f"\nfrom the command to the first commit: median {statistics.median(seconds)} s of {seconds}")
     assert len(OUTAGES) == 4 * ROUNDS
+
+
+# Who leaves -----------------------------------------------------------------------------------------------------------
+
+
+def slots(group, name):
+    """Return the standbys that a server keeps its log for."""
+    return group.sql(name, "select string_agg(slot_name, ' ') from pg_replication_slots")
+
+
+def test_a_standby_leaves_while_clients_write(group, hosts):
+    primary = group.primary()
+    leaves, stays = group.standbys(primary)
+    slot = "zodb_" + stays.replace("-", "_")
+    foretold = playbook("leave", "--check", member=leaves)
+    assert foretold.rc == 0, foretold.output
+    assert group.standbys(primary) == [leaves, stays]
+    with writers(hosts) as bursts:
+        run = playbook("leave", member=leaves)
+        assert run.rc == 0, run.output
+        go_on(bursts)
+    check(bursts)
+    assert run.tasks() == foretold.tasks()
+    assert run.tasks()[-1] == ("Leave | Keep no log for it", primary)
+    assert slots(group, primary) == slot
+    assert group.sql(primary, "show synchronous_standby_names") == f"ANY 1 ({slot})"
+    assert group.enabled(leaves) == "disabled"
+    units = f"{group.unit} watch-postgres-main pack-relstorage-pyams.timer"
+    assert hosts[leaves].run(f"systemctl is-active {units}").stdout == "inactive\n" * 3
+    assert hosts[leaves].run("grep -rl -e zodb_replication -e postgres-main.guard /etc").stdout == ""
+    hosts[leaves].check_output(f"test -e /var/lib/postgresql/{group.version}/main/PG_VERSION")
+    assert playbook("leave", member=leaves).tasks() == []
+    # Who runs the role before the inventory knows of it does no harm.
+    early = Play().run("--limit", primary)
+    assert f"{leaves} has left the group; take it out" in early.output
+    assert early.tasks() == []
+
+
+def test_the_last_of_a_group_is_an_ordinary_server_again(group, hosts):
+    primary = group.primary()
+    (last,) = group.standbys(primary)
+    pair = [{"host": name, "address": MEMBERS[name]} for name in (primary, last)]
+    asynchronous = {"relstorage_postgres_synchronous": False}
+    limit = ["--limit", f"{primary},{last}"]
+    left = playbook("leave", *limit, member=last, relstorage_postgres_members=pair, **asynchronous)
+    assert left.rc == 0, left.output
+    alone = Play().run("--limit", primary, relstorage_postgres_members=[], **asynchronous)
+    assert alone.rc == 0, alone.output
+    assert slots(group, primary) == ""
+    assert group.sql(primary, "show synchronous_standby_names") == ""
+    assert group.sql(primary, "select count(*) from pg_roles where rolname = 'zodb_replication'") == "0"
+    host = hosts[primary]
+    assert host.run("grep -rl -e zodb_replication -e postgres-main.guard /etc").stdout == ""
+    assert host.run("systemctl is-active watch-postgres-main").stdout == "inactive\n"
+    host.check_output(f"systemctl restart {group.unit}")
+    Client(hosts["zodb-site1"]).commit("pyams", alone=True)

@@ -156,6 +156,8 @@ def answered(**more):
         "loaded": 200.0,
         "standby": False,
         "read_only": False,
+        "slots": [],
+        "standbys": [],
         "super": True,
         "may": True,
         "roles": {"postgres": True},

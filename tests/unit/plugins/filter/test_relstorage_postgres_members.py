@@ -8,11 +8,12 @@ from __future__ import annotations
 import pytest
 from ansible_collections.pyams.zodb.plugins.filter.relstorage_postgres_clients import relstorage_postgres_clients
 from ansible_collections.pyams.zodb.plugins.filter.relstorage_postgres_complete import relstorage_postgres_complete
+from ansible_collections.pyams.zodb.plugins.filter.relstorage_postgres_departure import relstorage_postgres_departure
 from ansible_collections.pyams.zodb.plugins.filter.relstorage_postgres_promotion import relstorage_postgres_promotion
 from ansible_collections.pyams.zodb.plugins.filter.relstorage_postgres_turn import relstorage_postgres_turn
 from ansible_collections.pyams.zodb.plugins.module_utils import _lsn, _relstorage_postgres_members
 from ansible_collections.pyams.zodb.plugins.modules import zodb_postgres_member
-from test_relstorage_postgres import SETTINGS, entries, one, refused
+from test_relstorage_postgres import CLUSTER, OURS, SETTINGS, answered, entries, one, refused, virgin
 
 MEMBERS = [{"host": f"db{number}", "address": f"10.0.0.{number}"} for number in (1, 2, 3)]
 GROUP = {"members": MEMBERS, "inventory_hostname": "db1", "listen": ["*"]}
@@ -20,16 +21,21 @@ NOTHING = {
     "there": False,
     "started": None,
     "enabled": None,
+    "member": None,
+    "folder": None,
     "standby": None,
     "up": False,
     "why": "",
     "received": None,
+    "standbys": None,
 }
-PRIMARY = {**NOTHING, "there": True, "started": True, "enabled": True, "standby": False, "up": True}
+THERE = {"there": True, "started": True, "enabled": True, "member": True, "folder": "/etc/postgresql/15/main"}
+PRIMARY = {**NOTHING, **THERE, "standby": False, "up": True, "standbys": ["zodb_db2", "zodb_db3"]}
 STOPPED = {**PRIMARY, "up": False, "why": "Connection refused"}
 FENCED = {**STOPPED, "enabled": False}
 STANDBY = {**PRIMARY, "standby": True, "received": "0/3000148", "streaming": True}
 LOST = {**STANDBY, "streaming": False}
+LEFT = {**STANDBY, "up": False, "enabled": False, "member": False}
 AHEAD = {**STANDBY, "received": "1/148"}
 EMPTY = {**STOPPED, "started": False}
 SILENT = {}
@@ -114,6 +120,20 @@ def test_what_a_member_is(me, answers, expected):
             {"rejoin": True},
             "no other member is the primary; promote one first.",
             id="rejoin to nobody",
+        ),
+        pytest.param(
+            (PRIMARY, STANDBY, LEFT),
+            {},
+            "db3 has left the group; take it out, or, for it to be copied anew, remove its data with pg_dropcluster 15 "
+            "main.",
+            id="one has left",
+        ),
+        pytest.param(
+            (LEFT, PRIMARY, STANDBY),
+            {"rejoin": True},
+            "db1 has left the group; take it out, or, for it to be copied anew, remove its data with pg_dropcluster 15 "
+            "main.",
+            id="rejoin of one that has left",
         ),
     ],
 )
@@ -211,6 +231,114 @@ def test_what_stands_against_a_promotion(answers, says, sentence):
     found = relstorage_postgres_promotion(group(*answers), {**SETTINGS, **GROUP, **SAYS, **says})
     assert found["refusals"] == [sentence]
     assert found["fence"] == []
+
+
+LEAVES = {"leave": "db3", "fenced": False}
+PAIR = {"members": [MEMBERS[0], MEMBERS[2]]}
+ALONE = {**PRIMARY, "standbys": ["zodb_db3"]}
+
+
+@pytest.mark.parametrize(
+    ("answers", "says", "waits_for"),
+    [
+        pytest.param((PRIMARY, STANDBY, STANDBY), {}, "", id="asynchronous"),
+        pytest.param((PRIMARY, STANDBY, STANDBY), {"synchronous": True}, "ANY 1 (zodb_db2)", id="synchronous"),
+        pytest.param((ALONE, STOPPED, STANDBY), {}, "", id="the only one that is connected, asynchronous"),
+        pytest.param((ALONE, SILENT, STANDBY), PAIR, "", id="the last one"),
+        pytest.param((PRIMARY, STANDBY, SILENT), {"fenced": True}, "", id="away"),
+        pytest.param((PRIMARY, STANDBY, FENCED), {}, "", id="what was the primary"),
+        pytest.param((PRIMARY, STANDBY, LEFT), {}, "", id="again"),
+        pytest.param(
+            ({**PRIMARY, "standbys": []}, STOPPED, STOPPED), {"synchronous": True}, "ANY 1 (zodb_db2)", id="none there"
+        ),
+    ],
+)
+def test_a_member_leaves(answers, says, waits_for):
+    found = relstorage_postgres_departure(group(*answers), {**SETTINGS, **GROUP, **LEAVES, **says})
+    assert found == {"primary": "db1", "slot": "zodb_db3", "synchronous": waits_for, "refusals": []}
+
+
+@pytest.mark.parametrize(
+    ("answers", "says", "sentence"),
+    [
+        pytest.param(
+            (PRIMARY, STANDBY, STANDBY),
+            {"leave": "db9"},
+            "relstorage_postgres_leave db9 is none of relstorage_postgres_members; choose db1, db2 or db3.",
+            id="no member",
+        ),
+        pytest.param(
+            (PRIMARY, STANDBY, STANDBY),
+            {"leave": "db1"},
+            "relstorage_postgres_leave db1 is the primary; promote another with the playbook pyams.zodb.promote first.",
+            id="the primary",
+        ),
+        pytest.param(
+            (SILENT, STANDBY, STANDBY),
+            {},
+            "no member that can be reached takes writes; start the primary, or promote another, first.",
+            id="no primary",
+        ),
+        pytest.param(
+            (PRIMARY, PRIMARY, STANDBY),
+            {},
+            "db1 and db2 both take writes; " + REJOIN.format("the one that should not"),
+            id="two primaries",
+        ),
+        pytest.param(
+            (PRIMARY, STANDBY, SILENT),
+            {},
+            "db3 cannot be reached, and its server not be stopped; see to it that it is off and stays off, then say "
+            "fenced=true.",
+            id="away",
+        ),
+        pytest.param(
+            (ALONE, SILENT, STANDBY),
+            {**PAIR, "synchronous": True},
+            "db3 is the only standby, and each commit waits for one (relstorage_postgres_synchronous true): all would "
+            "wait for ever; set it to false, or add another standby first.",
+            id="commits would wait for nobody",
+        ),
+        pytest.param(
+            (ALONE, STOPPED, STANDBY),
+            {"synchronous": True},
+            "db3 is the only standby that is connected, and each commit waits for one (relstorage_postgres_synchronous "
+            "true): all would wait until db2 is back; start that first, or set it to false.",
+            id="commits would wait for one that is away",
+        ),
+    ],
+)
+def test_what_stands_against_a_departure(answers, says, sentence):
+    found = relstorage_postgres_departure(group(*answers), {**SETTINGS, **GROUP, **LEAVES, **says})
+    assert found == {"primary": None, "slot": None, "synchronous": None, "refusals": [sentence]}
+
+
+@pytest.mark.parametrize("members", [MEMBERS[:2], []], ids=["another list", "none"])
+def test_a_standby_that_the_members_lack_is_refused(members):
+    changed = {**GROUP, "members": members}
+    host = virgin(changed, paths=CLUSTER, listens=OURS)
+    assert refused(one(), changed, host, answered(standbys=["zodb_db3"])) == [
+        "relstorage_postgres_members lacks the host of the standby zodb_db3, which follows this server; name it, and "
+        "let it leave with the playbook pyams.zodb.leave before you take it out."
+    ]
+
+
+def test_what_is_disabled_is_refused_on_its_own():
+    start = "/etc/postgresql/15/main/start.conf"
+    host = virgin({}, paths=CLUSTER, read={start: "# of Debian\ndisabled\n"})
+    assert refused(one(), {}, host) == [
+        "the server 15/main of this host has left a group, or was disabled by hand; take the host out of the play, or "
+        f"write auto into {start}."
+    ]
+    assert refused(one(), GROUP, virgin(GROUP, paths=CLUSTER, read={start: "disabled\n"})) == []
+
+
+def test_what_the_last_of_a_group_still_has():
+    was = answered(roles={"postgres": True, "zodb_replication": True}, slots=["zodb_db3"])
+    assert _relstorage_postgres_members.former({**SETTINGS, **GROUP}, was) is None
+    assert _relstorage_postgres_members.former(SETTINGS, was) == {"account": "zodb_replication", "slots": ["zodb_db3"]}
+    assert _relstorage_postgres_members.former({**SETTINGS, "server": "existing"}, was) is None
+    assert _relstorage_postgres_members.former(SETTINGS, answered()) is None
 
 
 @pytest.mark.parametrize(
