@@ -139,6 +139,7 @@ def test_the_server_goes_by_the_settings_of_the_role(host):
     for name, value in {
         "max_locks_per_transaction": "256",
         "password_encryption": "scram-sha-256",
+        "random_page_cost": "1.1",
         "shared_preload_libraries": "pg_prewarm",
     }.items():
         assert sql(host, f"show {name}") == value
