@@ -10,9 +10,10 @@ nothing of the collection.
 
 from __future__ import annotations
 
+import itertools
 import json
-import os
 import random
+import string
 import sys
 import time
 
@@ -21,16 +22,30 @@ import ZODB.config
 from persistent import Persistent
 from persistent.mapping import PersistentMapping
 
-SIZE = 3000  # bytes of an object
+SIZE = 3000  # letters of an object
 MANY = 100  # objects of a transaction that adds or changes many
 SEVERAL = 10  # of such transactions
 
 
+def _paragraphs(count, letters):
+    """Return texts in which, as in any, few words come often."""
+    words = ["".join(random.choices(string.ascii_lowercase, k=2 + number % 9)) for number in range(3000)]
+    often = list(itertools.accumulate(1 / number for number in range(1, len(words) + 1)))
+    return [" ".join(random.choices(words, cum_weights=often, k=letters))[:letters] for _text in range(count)]
+
+
+PARAGRAPHS = _paragraphs(1000, SIZE // 6)
+
+
+def text():
+    return "".join(random.choices(PARAGRAPHS, k=6))
+
+
 class Item(Persistent):
-    """An object whose content cannot be compressed."""
+    """An object whose state can be compressed as much as a page of text."""
 
     def __init__(self):
-        self.content = os.urandom(SIZE)
+        self.content = text()
 
 
 # What is pickled must be found by each process.
@@ -55,19 +70,19 @@ class Client:
         self.database.close()
 
     def fill(self, count, owners):
-        """Return the oids of so many objects, which nobody changes; and make a place of its own for each owner."""
-        root, oids = self.connection.root(), []
+        """Return the keys of so many objects, which nobody changes; and make a place of its own for each owner."""
+        root, keys = self.connection.root(), []
         for owner in range(owners):
             root[f"owner-{owner}"] = PersistentMapping()
-        while len(oids) < count:
-            made = root[f"part-{len(oids)}"] = PersistentMapping()
-            items = [Item() for _item in range(min(1000, count - len(oids)))]
-            for number, item in enumerate(items):
-                made[number] = item
+        while len(keys) < count:
+            part = f"part-{len(keys)}"
+            made = root[part] = PersistentMapping()
+            for number in range(min(1000, count - len(keys))):
+                made[number] = Item()
+                keys.append((part, number))
             transaction.commit()
-            oids += [item._p_oid.hex() for item in items]
             self.connection.cacheMinimize()
-        return oids
+        return keys
 
     def _mine(self, owner):
         transaction.abort()
@@ -78,9 +93,10 @@ class Client:
         mine = self._mine(owner)
         mine.setdefault("one", Item())
         transaction.commit()
+        contents = [text() for _time in range(times)]
         began = time.perf_counter()
-        for _time in range(times):
-            mine["one"].content = os.urandom(SIZE)
+        for content in contents:
+            mine["one"].content = content
             transaction.commit()
         return time.perf_counter() - began
 
@@ -104,7 +120,7 @@ class Client:
         many = self._mine(owner)["many"]
         seconds = 0
         for turn in range(SEVERAL):
-            contents = [os.urandom(SIZE) for _number in range(MANY)]
+            contents = [text() for _number in range(MANY)]
             began = time.perf_counter()
             for number, content in enumerate(contents):
                 many[turn, number].content = content
@@ -112,15 +128,22 @@ class Client:
             seconds += time.perf_counter() - began
         return seconds
 
-    def read(self, oids, count, seed):
-        """Read so many objects of a file's, which ZODB's own cache does not hold, in an order of their seed."""
-        with open(oids, encoding="utf-8") as file:
-            chosen = [bytes.fromhex(oid) for oid in random.Random(seed).sample(json.load(file), count)]
+    def read(self, keys, often, count, seed):
+        """Read so many objects of those that are read often, as one comes to them by what refers to them.
+
+        keys: a file, of which so many are read often, the same by all. The seed tells which, and in which order. ZODB's
+        own cache has none of them.
+        """
+        with open(keys, encoding="utf-8") as file:
+            chosen = random.Random(seed).sample(random.Random(often).sample(json.load(file), often), count)
         transaction.abort()
         self.connection.cacheMinimize()
+        root = self.connection.root()
+        items = [root[part][number] for part, number in chosen]
+        self.connection.cacheMinimize()
         began = time.perf_counter()
-        for oid in chosen:
-            assert len(self.connection.get(oid).content) == SIZE
+        for item in items:
+            assert len(item.content) == SIZE
         return time.perf_counter() - began
 
 
