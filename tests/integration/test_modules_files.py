@@ -72,18 +72,15 @@ def absolute(folder, options):
     return placed
 
 
-def make_base(tmp_path):
-    folder = tmp_path / "base"
+def make_base(place):
+    folder = place / "base"
     folder.mkdir()
-    for at in (folder, *folder.parents):  # the ordinary user has to get there
-        if at.stat().st_uid == os.geteuid():
-            at.chmod(at.stat().st_mode | 0o055)
     return folder
 
 
 @pytest.fixture
-def base(tmp_path):
-    return make_base(tmp_path)
+def base(open_folder):
+    return make_base(open_folder())
 
 
 @pytest.fixture

@@ -51,12 +51,9 @@ def task(check=False, **options):
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(open_folder):
     """Return a folder that everybody can enter and read."""
-    for at in (tmp_path, *tmp_path.parents):
-        if at.stat().st_uid == os.geteuid():
-            at.chmod(at.stat().st_mode | 0o055)
-    return tmp_path
+    return open_folder()
 
 
 @pytest.fixture
