@@ -128,14 +128,14 @@ class Client:
             seconds += time.perf_counter() - began
         return seconds
 
-    def read(self, keys, often, count, seed):
-        """Read so many objects of those that are read often, as one comes to them by what refers to them.
+    def read(self, keys, among, count, seed):
+        """Read so many objects among so many of a file of keys, as one comes to them by what refers to them.
 
-        keys: a file, of which so many are read often, the same by all. The seed tells which, and in which order. ZODB's
-        own cache has none of them.
+        Among which is the same for all clients; the seed tells which of them, and in which order. ZODB's own cache has
+        none.
         """
         with open(keys, encoding="utf-8") as file:
-            chosen = random.Random(seed).sample(random.Random(often).sample(json.load(file), often), count)
+            chosen = random.Random(seed).sample(random.Random(among).sample(json.load(file), among), count)
         transaction.abort()
         self.connection.cacheMinimize()
         root = self.connection.root()

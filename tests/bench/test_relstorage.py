@@ -32,7 +32,7 @@ HERE = pathlib.Path(__file__).parent
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "1"))
 OBJECTS = int(os.environ.get("BENCH_OBJECTS", "80000"))
 CLIENTS = (1, 4)
-OFTEN = OBJECTS // 4  # objects that a site works with: 60 MB; its processes read mostly the same
+OFTEN = OBJECTS // 4  # objects that a site works with, 60 MB: its processes read mostly the same, unless they are cold
 READS = OFTEN * 3 // 4  # of each client: 45 MB, of which RelStorage's own cache, 10 MB, holds a fifth
 FIRST = 200  # reads, as many as a few pages take
 COMMITS = 50
@@ -88,28 +88,32 @@ class Side:
 
     def works(self, count):
         """Yield each work, and what each of so many clients is told to do, when all is ready for it."""
-        first, reads = (
-            [["read", str(self.keys), OFTEN, number, f"{count}-{client}"] for client in range(count)]
-            for number in (FIRST, READS)
+        first, cold, often = (
+            [["read", str(self.keys), among, number, f"{count}-{client}"] for client in range(count)]
+            for among, number in ((OBJECTS, FIRST), (OBJECTS, READS), (OFTEN, READS))
         )
         self._forget()
         yield "open", [["open"]] * count
-        yield "cold reads", reads
-        yield "read again", reads
+        yield "cold reads", cold
+        yield "close after cold reads", [["close"]] * count
+        self._forget()
+        yield "open with an empty cache", [["open"]] * count
+        yield "read", often
+        yield "read again", often
         yield "commit 1", [["commit", owner, COMMITS] for owner in range(count)]
         yield "add 100", [["add", owner] for owner in range(count)]
         yield "update 100", [["update", owner] for owner in range(count)]
         yield "close", [["close"]] * count
         # To storages and caches that is a restart: nothing outlives a database but what is on disk.
         yield "open, application restarted", [["open"]] * count
-        yield "first reads, application restarted", reads
+        yield "first reads, application restarted", often
         yield "close, application restarted", [["close"]] * count
         for what in ("server", "host"):
             self._forget()
             self.restart(host=what == "host")
             yield f"open, {what} restarted", [["open"]] * count
             yield f"the first cold reads, {what} restarted", first
-            yield f"cold reads, {what} restarted", reads
+            yield f"cold reads, {what} restarted", cold
             yield f"close, {what} restarted", [["close"]] * count
 
     def _forget(self):
