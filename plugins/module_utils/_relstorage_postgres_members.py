@@ -132,7 +132,7 @@ def turn(settings: dict, answers: dict[str, dict]) -> dict:
             f"pg_dropcluster {cluster}."
         )
     if len(primaries) > 1:
-        return refuse(f"{listed(primaries)} both take writes; {_rejoin('the one that should not')}.")
+        return refuse(_parted(primaries))
     if mine["there"] and mine["standby"]:
         # One that has followed the wrong primary finds no way to the right one.
         return be("rewind" if settings["rejoin"] and primary and not mine["streaming"] else "standby")
@@ -141,7 +141,7 @@ def turn(settings: dict, answers: dict[str, dict]) -> dict:
     if mine["up"] and not primary:
         return be("primary")
     if mine["up"]:
-        return refuse(f"{me} and {primary} both take writes; {_rejoin('the one that should not')}.")
+        return refuse(_parted([me, primary]))
     if mine["started"]:
         if primary:
             return refuse(f"{primary} is the primary now, and {me} was one; {_rejoin(me)}.")
@@ -177,6 +177,10 @@ def _left(answer: dict) -> bool:
 
 def _rejoin(host: str) -> str:
     return f"bring {host} back as a standby with the playbook pyams.zodb.rejoin"
+
+
+def _parted(primaries: list[str]) -> str:
+    return f"{listed(primaries)} both take writes; {_rejoin('the one that should not')}."
 
 
 def rules(settings: dict) -> Iterator[str]:
@@ -245,7 +249,7 @@ def promotion(settings: dict, answers: dict[str, dict]) -> dict:
     if not chosen["standby"]:
         writing = [host for host in fence if answers[host]["up"]]
         if writing:
-            return _refusal(f"{to} and {writing[0]} both take writes; {_rejoin('the one that should not')}.")
+            return _refusal(_parted([to, writing[0]]))
         return {**result, "fence": []}
     if silent and not settings["fenced"]:
         return _refusal(
@@ -289,7 +293,7 @@ def departure(settings: dict, answers: dict[str, dict]) -> dict:
     found = {host: answers[host] for host in hosts if answers.get(host)}
     primaries = [host for host, answer in found.items() if answer["up"] and not answer["standby"]]
     if len(primaries) > 1:
-        return refuse(f"{listed(primaries)} both take writes; {_rejoin('the one that should not')}.")
+        return refuse(_parted(primaries))
     if who in primaries:
         return refuse(f"{ROLE}_leave {who} is the primary; promote another with the playbook pyams.zodb.promote first.")
     if not primaries:
