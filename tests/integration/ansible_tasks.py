@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,18 @@ def run(folder, tasks, *arguments, user=None, prefix=()):
     except ValueError:
         raise AssertionError(done.stdout + done.stderr) from None
     return [task["hosts"]["localhost"] for task in plays[0]["tasks"]]
+
+
+def changed(text):
+    """Return the names of the tasks that changed something, in order."""
+    found, task = [], None
+    for line in text.splitlines():
+        if match := re.match(r"TASK \[(?:.* : )?(.*?)\]", line):
+            task = match[1]
+        elif line.startswith("changed: [") and task:
+            found.append(task)
+            task = None  # of a loop, once
+    return found
 
 
 def module_command(folder, module, arguments, check=False):

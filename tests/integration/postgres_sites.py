@@ -14,7 +14,6 @@ import concurrent.futures
 import hashlib
 import json
 import pathlib
-import re
 import stat
 import subprocess
 import tempfile
@@ -136,18 +135,6 @@ def run(plays, *arguments):
     for process, text in zip(started, said, strict=True):
         assert process.returncode == 0, text
     return said
-
-
-def changed(text):
-    """Return the names of the tasks that changed something, in order."""
-    found, task = [], None
-    for line in text.splitlines():
-        if match := re.match(r"TASK \[(?:.* : )?(.*?)\]", line):
-            task = match[1]
-        elif line.startswith("changed: [") and task:
-            found.append(task)
-            task = None  # of a loop, once
-    return found
 
 
 def catalog(server, *databases):

@@ -14,7 +14,7 @@ import subprocess
 
 import pytest
 from ansible_collections.pyams.zodb.plugins.modules import zodb_fence, zodb_info
-from ansible_tasks import result_of, start_module
+from ansible_tasks import changed, result_of, start_module
 from conversions import MORE, SMALL, equal
 from postgres_sites import (
     CLOSE,
@@ -28,7 +28,6 @@ from postgres_sites import (
     ROLE,
     SCHEMA,
     catalog,
-    changed,
     include,
     install,
     run,

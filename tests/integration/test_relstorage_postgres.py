@@ -16,6 +16,7 @@ import types
 
 import pytest
 import storage_kinds
+from ansible_tasks import changed
 from postgres_sites import (
     CLOSE,
     DATABASE,
@@ -29,7 +30,6 @@ from postgres_sites import (
     ROLE,
     SCHEMA,
     catalog,
-    changed,
     include,
     install,
     opened,

@@ -20,6 +20,7 @@ import ansible_tasks
 import pytest
 import storage_kinds
 from ansible_collections.pyams.zodb.plugins.module_utils import _virtualenv
+from ansible_tasks import changed
 from storage_servers import PYTHON, VIRTUALENV, as_user, own
 
 # A process of the application that adds to a number which the others add to as well, and leaves a blob.
@@ -135,18 +136,6 @@ def run(folder, *plays, arguments=()):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-def changed(text):
-    """Return the names of the tasks that changed something, in order."""
-    found, task = [], None
-    for line in text.splitlines():
-        if match := re.match(r"TASK \[(?:.* : )?(.*?)\]", line):
-            task = match[1]
-        elif line.startswith("changed: [") and task:
-            found.append(task)
-            task = None  # of a loop, once
-    return found
 
 
 @pytest.fixture(scope="module")
